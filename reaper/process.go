@@ -1,0 +1,147 @@
+package reaper
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// statusGrace is how long a dead process whose parent is somebody else may
+// wait to be reaped by it before its status is called unknown: the kernel
+// tells it to us only from then on. Parents reap at once, or never.
+const statusGrace = 5 * time.Second
+
+// Process is a process that matters: its death is reported and its exit
+// status kept, whether this process started it, inherited it or only watches
+// it. Its methods may be called from any goroutine.
+type Process struct {
+	pid    int
+	pidfd  *os.File
+	done   chan struct{}
+	status Status // written by the reaper's loop before done is closed
+}
+
+func newProcess(pid, pidfd int) (*Process, error) {
+	if err := unix.SetNonblock(pidfd, true); err != nil {
+		unix.Close(pidfd)
+		return nil, fmt.Errorf("follow process %d: %w", pid, err)
+	}
+	return &Process{
+		pid:   pid,
+		pidfd: os.NewFile(uintptr(pidfd), fmt.Sprintf("pidfd of %d", pid)),
+		done:  make(chan struct{}),
+	}, nil
+}
+
+// PID is the process's id in our PID namespace. It may name another process
+// once Done is closed.
+func (p *Process) PID() int { return p.pid }
+
+// Done is closed when the process has ended and its Status is there.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Dead says whether Done is closed.
+func (p *Process) Dead() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Status waits for the process to end, and says how it did.
+func (p *Process) Status() Status {
+	<-p.done
+	return p.status
+}
+
+// Signal sends sig to this very process, never to one that has its pid after
+// it. It returns os.ErrProcessDone if the process has ended.
+func (p *Process) Signal(sig unix.Signal) error {
+	err := p.control(func(fd int) error { return unix.PidfdSendSignal(fd, sig, nil, 0) })
+	if err == nil || err == os.ErrProcessDone {
+		return err
+	}
+	if err == unix.ESRCH {
+		return os.ErrProcessDone
+	}
+	return fmt.Errorf("send %s to process %d: %w", SignalName(sig), p.pid, err)
+}
+
+// Stopped says whether the process, a child of ours, has been stopped since
+// the last call, as by SIGTSTP or SIGSTOP.
+func (p *Process) Stopped() bool {
+	var info unix.Siginfo
+	err := p.control(func(fd int) error {
+		return unix.Waitid(unix.P_PIDFD, fd, &info, unix.WSTOPPED|unix.WNOHANG, nil)
+	})
+	return err == nil && info.Signo != 0
+}
+
+// control calls f with the pidfd, which stays open meanwhile, or returns
+// os.ErrProcessDone where it has been closed.
+func (p *Process) control(f func(fd int) error) error {
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return os.ErrProcessDone
+	}
+	var ferr error
+	if conn.Control(func(fd uintptr) { ferr = f(int(fd)) }) != nil {
+		return os.ErrProcessDone
+	}
+	return ferr
+}
+
+// await blocks, without a thread of its own, until f says true; it asks again
+// after each event on the pidfd: the process's exit, then its being reaped.
+func (p *Process) await(f func(fd int) bool) error {
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return conn.Read(func(fd uintptr) bool { return f(int(fd)) })
+}
+
+// awaitExit blocks until the process has exited, reaped or not.
+func (p *Process) awaitExit() error {
+	return p.await(func(fd int) bool {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		return err == nil && n > 0
+	})
+}
+
+// awaitStatus asks the kernel how the exited process ended, until it knows,
+// which is once somebody has reaped it, or statusGrace has passed.
+func (p *Process) awaitStatus(source statusSource) Status {
+	p.pidfd.SetReadDeadline(time.Now().Add(statusGrace))
+	var status Status
+	p.await(func(fd int) bool {
+		var final bool
+		status, final = source(fd)
+		return final
+	})
+	return status
+}
+
+// statusSource asks how the process behind a pidfd ended. It is final where
+// asking again can bring no better answer.
+type statusSource func(pidfd int) (status Status, final bool)
+
+// fromPidfd is the kernel's own memory of a reaped process: from Linux 6.15 a
+// pidfd that was opened in time keeps the exit status, whoever reaped. Older
+// kernels refuse the question, or (6.13, 6.14) leave the answer out.
+func fromPidfd(pidfd int) (Status, bool) {
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	if err := unix.IoctlPidfdInfo(pidfd, &info); err != nil {
+		return Status{}, !errors.Is(err, unix.EINTR)
+	}
+	if info.Mask&unix.PIDFD_INFO_EXIT == 0 {
+		return Status{}, false // not reaped yet
+	}
+	return exited(unix.WaitStatus(info.Exit_code)), true
+}
