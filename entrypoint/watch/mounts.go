@@ -1,0 +1,56 @@
+package watch
+
+import (
+	"bufio"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mounted warns of a path that is a mount point of its own, where what happens
+// on the host can't be seen from here.
+func (l *look) mounted(at node) {
+	if !isMountRoot(at.path) {
+		return
+	}
+	root := mountRoot(at.path)
+	kubelet := strings.Contains(root, "/..2") // /..2024_05_01_12_00_00.123/key: AtomicWriter's own directory
+	switch file := at.kind() == unix.S_IFREG; {
+	case kubelet:
+		l.fault(at.path, "watched path is a subPath mount, which the kubelet never updates: mount the whole volume instead")
+	case file && at.stat.Nlink == 0:
+		l.fault(at.path, "watched file is a mount of its own, and was replaced on the host: a restart brings the new one; "+
+			"mount its directory instead")
+	case file:
+		l.fault(at.path, "watched file is a mount of its own: only writes in place are seen, no file that replaces it: "+
+			"mount its directory instead")
+		l.places.watchSelf(&at) // a write on the host is an event for the inode, not for the directory here
+	}
+}
+
+// isMountRoot says whether a path is a mount point. A kernel before 5.8 can't
+// tell, and nothing is warned of.
+func isMountRoot(path string) bool {
+	var stx unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &stx)
+	return err == nil && stx.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
+// mountRoot returns which directory or file of its file system is mounted at a
+// path, or "" (see proc_pid_mountinfo(5)).
+func mountRoot(path string) string {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	escaped := strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`).Replace(path)
+	root := ""
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if field := strings.Fields(lines.Text()); len(field) > 4 && field[4] == escaped {
+			root = field[3] // the last one is on top
+		}
+	}
+	return root
+}

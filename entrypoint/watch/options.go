@@ -1,0 +1,76 @@
+package watch
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"time"
+)
+
+// Options says what to watch, and how.
+type Options struct {
+	// Paths are files, directories and globs. A directory counts with all that
+	// is below it. A glob is matched as by path.Match, part by part, and a part
+	// that is ** stands for any number of directories; what appears later is
+	// matched too. A relative path is taken from the working directory of the
+	// moment of [New]. Empty ones are skipped; with none, nothing is reported.
+	Paths []string
+
+	// Ignore holds patterns of base names (see path.Match) that never matter
+	// inside a watched directory. They don't hold for the names in Paths, nor
+	// for what a symlink points to. Nil ignores nothing; see [DefaultIgnore].
+	Ignore []string
+
+	// Debounce is how long the content must have been quiet before a change
+	// of it is reported. 0 reports every state that was seen.
+	Debounce time.Duration
+
+	// Poll makes it also look every so often, for file systems that send no
+	// events. 0 looks after events only.
+	Poll time.Duration
+
+	// Log gets warnings about what can't be watched as it should. Nil is
+	// [slog.Default].
+	Log *slog.Logger
+}
+
+// entry is one of Options.Paths. A zero digest stands for no content.
+type entry struct {
+	path string // as written
+	full string // absolute
+	seen digest // at the last look
+	rest digest // when the content was last at rest
+	told digest // when it was last reported
+}
+
+// parse checks the options and makes an entry of every path.
+func parse(o Options) ([]*entry, error) {
+	for _, p := range o.Ignore {
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, fmt.Errorf("ignore pattern %q: %w", p, err)
+		}
+	}
+	var entries []*entry
+	for _, p := range o.Paths {
+		if p == "" {
+			continue
+		}
+		if _, err := path.Match(p, ""); err != nil {
+			return nil, fmt.Errorf("path %q: %w (a backslash takes its meaning from a character)", p, err)
+		}
+		e := &entry{path: p, full: p}
+		if !path.IsAbs(p) {
+			dir, err := os.Getwd()
+			if err != nil {
+				return nil, fmt.Errorf("find the directory that %q is relative to: %w", p, err)
+			}
+			if isGlob(p) {
+				dir = literal.Replace(dir)
+			}
+			e.full = dir + "/" + p // not cleaned: ".." after a symlink is the kernel's to resolve
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}

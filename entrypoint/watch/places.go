@@ -1,0 +1,239 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+)
+
+// eventBuffer is how many events may wait while a look is taken. The kernel
+// keeps 16384 more by default (fs.inotify.max_queued_events).
+const eventBuffer = 1024
+
+// places are the directories that are watched, and the names that matter in
+// each.
+//
+// inotify watches inodes; fsnotify labels each with the path by which it was
+// added. A directory may be moved, replaced, or be in two places by a bind
+// mount. So what is watched is kept by inode, and every look puts the labels
+// right before it reads a directory.
+type places struct {
+	ignore []string
+	log    *slog.Logger
+
+	fs      *fsnotify.Watcher // nil where none could be had
+	labels  map[inode]string
+	byLabel map[string]inode
+
+	now     map[inode]*place // what matters, as of the last look
+	next    map[inode]*place // the same, while a look is taken
+	failure error            // why that look could not watch some directory
+	touched map[inode]names  // what there have been events for since that look began
+	stale   map[inode]names  // the same before the look that is being taken
+	doubt   bool             // the next look must not rely on there having been no event
+	all     bool             // nor must the look that is being taken
+
+	overflown bool // that events were lost has been said
+}
+
+// place is one directory.
+type place struct {
+	names    names    // these matter
+	patterns []string // so do those that match one of these, but the ignored
+}
+
+// names are some names in a directory; with "" among them, all.
+type names map[string]bool
+
+// maxNames is how many names of one directory are told apart.
+const maxNames = 1000
+
+func (p *places) touch(dir inode, name string) {
+	if p.touched[dir] == nil {
+		p.touched[dir] = make(names)
+	}
+	if len(p.touched[dir]) >= maxNames {
+		name = ""
+	}
+	p.touched[dir][name] = true
+}
+
+func (pl *place) matters(name string, ignore []string) bool {
+	if pl.names[name] {
+		return true
+	}
+	for _, pattern := range pl.patterns {
+		if ok, _ := path.Match(pattern, name); ok {
+			return !ignored(ignore, name)
+		}
+	}
+	return false
+}
+
+func newPlaces(ignore []string, log *slog.Logger) *places {
+	return &places{ignore: ignore, log: log, touched: make(map[inode]names)}
+}
+
+// begin begins a look.
+func (p *places) begin() {
+	p.next = make(map[inode]*place, len(p.now))
+	p.stale, p.touched = p.touched, make(map[inode]names)
+	p.all, p.doubt, p.failure = p.doubt || p.blind(), false, nil
+	if p.fs != nil {
+		return
+	}
+	p.labels, p.byLabel = make(map[inode]string), make(map[string]inode)
+	fs, err := fsnotify.NewBufferedWatcher(eventBuffer)
+	if err != nil {
+		p.failure = err
+		return
+	}
+	p.fs = fs
+}
+
+// watch has a name in a directory watched, as long as each look asks for it.
+func (p *places) watch(dir *node, name string) {
+	p.place(dir).names[name] = true
+}
+
+// watchAll has the names in a directory watched that match a pattern, but not
+// the ignored ones.
+func (p *places) watchAll(dir *node, pattern string) {
+	if pl := p.place(dir); !slices.Contains(pl.patterns, pattern) {
+		pl.patterns = append(pl.patterns, pattern)
+	}
+}
+
+// watchSelf has a file watched itself, whatever it is called.
+func (p *places) watchSelf(file *node) { p.place(file) }
+
+func (p *places) place(dir *node) *place {
+	id := dir.inode()
+	if pl := p.next[id]; pl != nil {
+		return pl
+	}
+	pl := &place{names: make(names)}
+	p.next[id] = pl
+	if p.labels[id] != dir.path {
+		p.add(id, dir.path)
+	}
+	return pl
+}
+
+// add adds an inode to what fsnotify watches, or gives it a new label.
+func (p *places) add(id inode, label string) {
+	if p.fs == nil {
+		return
+	}
+	p.stale[id] = names{"": true}
+	p.forget(p.labels[id])
+	p.forget(label)
+	err := p.fs.Add(label)
+	switch {
+	case err == nil:
+		p.labels[id], p.byLabel[label] = label, id
+	case !gone(err): // what is gone was replaced, which is an event for its parent
+		p.failure = fmt.Errorf("watch %s: %w", label, err)
+	}
+}
+
+// forget takes a label out.
+func (p *places) forget(label string) {
+	id, ok := p.byLabel[label]
+	if !ok {
+		return
+	}
+	_ = p.fs.Remove(label) // fails where the inode has gone, and its watch with it
+	delete(p.byLabel, label)
+	delete(p.labels, id)
+}
+
+// end ends a look: what it did not ask for is not watched any more.
+func (p *places) end() {
+	p.now, p.next = p.next, nil
+	for id, label := range p.labels {
+		if p.now[id] == nil {
+			p.forget(label)
+		}
+	}
+}
+
+// blind says whether there is anything that no event will tell of.
+func (p *places) blind() bool { return p.failure != nil }
+
+// distrust makes the next look rely on stat alone.
+func (p *places) distrust() { p.doubt = true }
+
+// fresh says whether a directory that was watched before it was last read has
+// sent no event since.
+func (p *places) fresh(id inode) bool { return !p.all && len(p.stale[id]) == 0 }
+
+// freshName says the same of one name in it.
+func (p *places) freshName(id inode, name string) bool {
+	return !p.all && !p.stale[id][""] && !p.stale[id][name]
+}
+
+// concerns says whether an event is for something that matters.
+func (p *places) concerns(ev fsnotify.Event) bool {
+	name := ev.Name
+	if strings.HasPrefix(name, "//") { // the label was "/"
+		name = name[1:]
+	}
+	// What is watched itself may have been named by its directory, or be a file
+	// that has its record there: such an event is for both.
+	self, isSelf := p.byLabel[name]
+	if isSelf {
+		p.touch(self, "")
+		if ev.Has(fsnotify.Remove) || ev.Has(fsnotify.Rename) {
+			p.forget(name)
+		}
+	}
+	dir, base := split(name)
+	id, known := p.byLabel[dir]
+	matters := known && p.now[id] != nil && p.now[id].matters(base, p.ignore)
+	if known && (isSelf || matters) {
+		p.touch(id, base)
+	}
+	return isSelf || matters
+}
+
+// lost starts over after fsnotify has failed: events were lost, and with them
+// maybe the news that a directory is not the one any more that it watches.
+func (p *places) lost(err error) {
+	if errors.Is(err, unix.EINVAL) {
+		return // fsnotify took back a watch that had gone with its inode; the event for that follows
+	}
+	if !p.overflown {
+		p.overflown = true
+		p.log.Warn("events were lost: looking at everything again", "reason", err)
+	}
+	p.distrust()
+	p.close()
+}
+
+func (p *places) close() {
+	if p.fs != nil {
+		p.fs.Close()
+		p.fs = nil
+	}
+}
+
+func (p *places) events() <-chan fsnotify.Event {
+	if p.fs == nil {
+		return nil
+	}
+	return p.fs.Events
+}
+
+func (p *places) errors() <-chan error {
+	if p.fs == nil {
+		return nil
+	}
+	return p.fs.Errors
+}

@@ -1,0 +1,158 @@
+package watch
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Change is one difference between the content at rest and what was last
+// reported.
+type Change struct {
+	// Paths are those of [Options.Paths] whose content changed, in their
+	// order and as they were written there.
+	Paths []string
+}
+
+// Watcher watches until it is closed. Its goroutine owns all state.
+type Watcher struct {
+	options Options
+	entries []*entry
+	places  *places
+	pace    pace
+	last    *look             // the last look
+	logged  map[string]string // its faults, as last written to the log
+	due     []string          // the entries whose content at rest waits to be reported
+
+	changes chan Change
+	closing chan struct{}
+	close   sync.Once
+
+	looks, reads atomic.Int64 // looks taken and files read, for tests and benchmarks
+}
+
+// New takes the first look before it returns: any change after New has
+// returned is reported. A path that does not exist is warned of, and seen when
+// it appears. An error means that the options are wrong.
+func New(o Options) (*Watcher, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	entries, err := parse(o)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watcher{
+		options: o,
+		entries: entries,
+		places:  newPlaces(o.Ignore, o.Log),
+		pace:    pace{debounce: o.Debounce},
+		last:    new(look),
+		changes: make(chan Change),
+		closing: make(chan struct{}),
+	}
+	w.look()
+	now := time.Now()
+	w.pace.looked(now, now, false) // as if it had cost nothing: only the first look reads everything
+	w.rest()
+	w.reported()
+	go w.loop()
+	return w, nil
+}
+
+// Changes yields one Change each time the content at rest differs from what
+// was last reported. A slow receiver loses nothing: changes that wait are
+// merged into one, and what has been undone while it waited is not reported.
+// The channel is closed after [Watcher.Close].
+func (w *Watcher) Changes() <-chan Change { return w.changes }
+
+// Close ends the watch and returns when nothing of it runs any more. It may be
+// called more than once.
+func (w *Watcher) Close() error {
+	w.close.Do(func() { close(w.closing) })
+	for range w.changes { // until the loop closes it
+	}
+	return nil
+}
+
+func (w *Watcher) loop() {
+	defer close(w.changes)
+	defer w.places.close()
+	var look, poll alarm
+	defer look.stop()
+	defer poll.stop()
+	for {
+		look.at(w.pace.next())
+		poll.at(w.nextPoll())
+		var changes chan Change
+		if len(w.due) > 0 && w.pace.next().IsZero() { // never while the content moves again
+			changes = w.changes
+		}
+		select {
+		case <-w.closing:
+			return
+		case changes <- Change{Paths: w.due}:
+			w.reported()
+		case ev := <-w.places.events():
+			if w.places.concerns(ev) {
+				w.pace.event(time.Now())
+			}
+		case err := <-w.places.errors():
+			w.places.lost(err)
+			w.pace.event(time.Now())
+		case <-poll.rings():
+			w.places.distrust()
+			w.pace.event(time.Now())
+		case <-look.rings():
+			w.step()
+		}
+	}
+}
+
+// step takes a look, and draws the conclusion when the content is at rest.
+func (w *Watcher) step() {
+	start := time.Now()
+	moved := w.look()
+	if w.pace.looked(start, time.Now(), moved) {
+		w.rest()
+		return
+	}
+	if start.Sub(w.pace.began) > restless {
+		w.pace.began = start // and say it again after as long
+		w.options.Log.Warn("watched content keeps changing: a change is reported when it has been quiet",
+			"for", w.options.Debounce)
+	}
+}
+
+// rest takes what was seen for the content at rest.
+func (w *Watcher) rest() {
+	w.due = nil
+	for _, e := range w.entries {
+		e.rest = e.seen
+		if e.rest != e.told {
+			w.due = append(w.due, e.path)
+		}
+	}
+	w.logFaults()
+}
+
+func (w *Watcher) reported() {
+	w.due = nil
+	for _, e := range w.entries {
+		e.told = e.rest
+	}
+}
+
+// nextPoll says when to look without an event: never, if inotify serves every
+// directory and the options don't ask for it.
+func (w *Watcher) nextPoll() time.Time {
+	every := w.options.Poll
+	if w.places.blind() && (every == 0 || every > blindPoll) {
+		every = max(blindPoll, w.pace.cost*thrift)
+	}
+	if every == 0 {
+		return time.Time{}
+	}
+	return w.pace.ended.Add(every)
+}
