@@ -1,0 +1,92 @@
+package entrypoint
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/gunicorn"
+)
+
+// boot brings up generation 1: it waits until the command is, or has started,
+// a gunicorn master, and until that is ready. A running master that was
+// adopted is there already.
+func (l *loop) boot(ctx context.Context, first *generation) func() {
+	begun := time.Now()
+	for {
+		if first == nil {
+			master, err := gunicorn.Find(ctx, l.reaper, l.command.Process)
+			if err != nil {
+				return func() { l.bootFailed(err) }
+			}
+			first = &generation{Master: master, number: 1}
+			l.note(func() { l.successor, l.started = first, 1 })
+			l.log.Info("master found", "generation", 1, "pid", first.PID())
+		}
+		l.enter("warm")
+		warming, cancel := l.warming(ctx)
+		err := first.Ready(warming, 0, l.workers)
+		cancel()
+		if err == nil {
+			return func() { l.booted(first, begun) }
+		}
+		if !l.wasNoMaster(first, err) {
+			return func() { l.bootFailed(err) }
+		}
+		l.log.Warn("gunicorn ended before it was ready, and the command goes on", "pid", first.PID(), "reason", err)
+		first = nil
+		l.note(func() { l.successor = nil })
+		l.enter("boot")
+	}
+}
+
+// wasNoMaster says whether what looked like a master was none: it has ended
+// and the command goes on, as after a gunicorn --check-config in a script.
+func (l *loop) wasNoMaster(first *generation, err error) bool {
+	var exit *gunicorn.ExitError
+	return errors.As(err, &exit) && l.command != nil && first.Process != l.command.Process && !l.command.Dead()
+}
+
+// booted makes the first generation the serving one.
+func (l *loop) booted(first *generation, begun time.Time) {
+	l.serving, l.successor = first, nil
+	l.log.Info("serving", "generation", 1, "pid", first.PID(), "workers", first.Workers().All, "took", since(begun))
+	for _, sig := range l.kept {
+		l.deliver(first, sig)
+	}
+	l.kept = nil
+	if first.HasSuccessor() {
+		l.want("a successor is there already", 0)
+	}
+}
+
+// bootFailed notes why there is no first generation, and what to exit with.
+func (l *loop) bootFailed(err error) {
+	if l.stopping {
+		return // the end of what was started tells the code
+	}
+	l.failed, l.code = true, ExitFailed
+	var exit *gunicorn.ExitError
+	switch {
+	case !errors.As(err, &exit):
+		l.log.Error("gunicorn did not get ready: stopping", "reason", err, "workers", l.step.workers.String())
+	case exit.Status.ExitCode() == 0 && gunicorn.Daemonised():
+		l.log.Error("gunicorn has daemonised itself, where stablehand cannot look after it: set daemon = False in its configuration")
+	case exit.Status.ExitCode() == 0:
+		l.exitWith(exit.Status)
+		l.log.Info("the command ended, and no gunicorn serves", "code", l.code)
+	case l.successor == nil:
+		l.exitWith(exit.Status)
+		l.log.Error("the command ended without a gunicorn", "reason", exit.Status, "code", l.code)
+	default:
+		l.exitWith(exit.Status)
+		l.log.Error("gunicorn ended before it was ready", "reason", err, "code", l.code)
+	}
+}
+
+// deliver sends a signal to a master as soon as the master handles it.
+func (l *loop) deliver(g *generation, sig unix.Signal) {
+	go g.Deliver(context.Background(), sig)
+}

@@ -1,0 +1,187 @@
+package entrypoint
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agext/levenshtein"
+	"github.com/sethvargo/go-envconfig"
+
+	"github.com/stablehand/stablehand/entrypoint/watch"
+)
+
+// Prefix begins the name of every variable that is stablehand's.
+const Prefix = "STABLEHAND_"
+
+// Config is what stablehand is told by its environment. It is the one source
+// of the variables' names, defaults and meanings: of what `stablehand env`
+// prints, and of the table in the README.
+type Config struct {
+	App          string        `env:"APP" help:"module:callable, where no words are given"`
+	Watch        []string      `env:"WATCH" help:"comma-separated files, directories (recursive) and globs whose content matters"`
+	WatchIgnore  []string      `env:"WATCH_IGNORE, default=*~,#*#,.#*,.*.sw?,4913,___jb_*___,.goutput*,.nfs*,.DS_Store,.git,.hg,.svn,.jj,__pycache__,*.py[co]" help:"names that never matter inside a watched directory"`
+	WatchPoll    time.Duration `env:"WATCH_POLL, default=0" help:"also look every so often, for mounts that send no events (NFS, some desktop file sharing); 0 = never"`
+	Debounce     time.Duration `env:"DEBOUNCE, default=250ms" help:"the content must have been quiet this long"`
+	ReadyTimeout time.Duration `env:"READY_TIMEOUT, default=2m" help:"how long a generation may take to get ready" min:"1ms"`
+	Soak         time.Duration `env:"SOAK, default=0" help:"both generations serve this long before the old one goes; a worker lost meanwhile rolls back"`
+	Jitter       time.Duration `env:"JITTER, default=0" help:"wait a random part of this before a handoff that a file change began, so that a fleet does not move at once"`
+	Retry        time.Duration `env:"RETRY, default=10s" help:"first pause before a failed handoff is tried again; doubles up to 5m; a new change starts afresh; 0 = never"`
+	StopDelay    time.Duration `env:"STOP_DELAY, default=0" help:"keep serving this long after SIGTERM, while load balancers take the pod out"`
+	StopTimeout  time.Duration `env:"STOP_TIMEOUT, default=0" help:"then TERM; SIGKILL what is left after this; 0 leaves that to the runtime"`
+	LogLevel     slog.Level    `env:"LOG_LEVEL, default=info" want:"debug, info, warn or error" help:"debug, info, warn or error"`
+	LogFormat    LogFormat     `env:"LOG_FORMAT, default=auto" want:"auto, tint, text or json" help:"auto: tint on a terminal, logfmt text otherwise; also tint, text, json"`
+}
+
+// Variable is one variable of the environment, as it is shown to people.
+type Variable struct{ Name, Value, Default, Meaning string }
+
+// ReadConfig reads the variables in environ, entries of the form NAME=value.
+// An empty value counts as none. The errors, one for each variable that is
+// wrong or unknown, say what would be right.
+func ReadConfig(environ []string) (Config, []error) {
+	var c Config
+	values := make(map[string]string)
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if key, ours := strings.CutPrefix(name, Prefix); ours && value != "" {
+			values[key] = value
+		}
+	}
+	var errs []error
+	for i, field := range fields {
+		if err := readField(reflect.ValueOf(&c).Elem().Field(i), field, values); err != nil {
+			errs = append(errs, err)
+		}
+		delete(values, key(field))
+	}
+	for name, value := range values {
+		if !kubernetesLink(name, value) {
+			errs = append(errs, fmt.Errorf("%s%s: there is no such variable; %s", Prefix, name, nearest(name)))
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return c, errs
+}
+
+// fields are the Config's, and so the variables, in the order of the table.
+var fields = reflect.VisibleFields(reflect.TypeFor[Config]())
+
+func key(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
+	return name
+}
+
+func defaultOf(field reflect.StructField) string {
+	_, value, _ := strings.Cut(field.Tag.Get("env"), "default=")
+	return value
+}
+
+var (
+	serviceLink = regexp.MustCompile(`(^|_)(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))$`)
+	serviceURL  = regexp.MustCompile(`^(tcp|udp|sctp)://`)
+)
+
+// kubernetesLink says whether a variable is one of those that Kubernetes puts
+// into the environment of every pod for a Service that happens to be named
+// stablehand or stablehand-….
+func kubernetesLink(name, value string) bool {
+	return serviceLink.MatchString(name) || serviceURL.MatchString(value)
+}
+
+// readField reads one variable into its field. go-envconfig stops at its
+// first error, and all of them are to be told at once: so each variable is
+// read as a struct of its own.
+func readField(into reflect.Value, field reflect.StructField, values map[string]string) error {
+	one := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+	err := envconfig.ProcessWith(context.Background(), &envconfig.Config{
+		Target:   one.Interface(),
+		Lookuper: envconfig.MapLookuper(values),
+	})
+	value := one.Elem().Field(0)
+	if d, ok := value.Interface().(time.Duration); ok && err == nil && d < least(field) {
+		err = fmt.Errorf("less than %v", least(field))
+	}
+	if patterns, ok := value.Interface().([]string); ok && err == nil {
+		for _, p := range patterns {
+			if _, bad := path.Match(p, ""); bad != nil {
+				err = bad
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s%s=%q: want %s", Prefix, key(field), values[key(field)], wanted(field))
+	}
+	into.Set(value)
+	return nil
+}
+
+// least is the smallest duration that a field may have.
+func least(field reflect.StructField) time.Duration {
+	d, _ := time.ParseDuration(field.Tag.Get("min"))
+	return d
+}
+
+// wanted says what a right value looks like.
+func wanted(field reflect.StructField) string {
+	if text, ok := field.Tag.Lookup("want"); ok {
+		return text
+	}
+	if field.Type == reflect.TypeFor[[]string]() {
+		return `paths or names, in which * ? and [a-z] match others; write \[ for a bracket that stands for itself`
+	}
+	if d := least(field); d > 0 {
+		return fmt.Sprintf("a duration of at least %v, such as 250ms, 10s or 2m", d)
+	}
+	return "0 or a duration such as 250ms, 10s or 2m"
+}
+
+// nearest says which known name a mistaken one most likely stands for.
+func nearest(name string) string {
+	distance := func(field reflect.StructField) int { return levenshtein.Distance(name, key(field), nil) }
+	field := slices.MinFunc(fields, func(a, b reflect.StructField) int { return distance(a) - distance(b) })
+	if distance(field) > len(name)/2 {
+		return "stablehand env lists them"
+	}
+	return "the nearest is " + Prefix + key(field)
+}
+
+// WatchOptions are what package watch is told.
+func (c Config) WatchOptions(log *slog.Logger) watch.Options {
+	return watch.Options{Paths: c.Watch, Ignore: c.WatchIgnore, Debounce: c.Debounce, Poll: c.WatchPoll, Log: log}
+}
+
+// Variables lists what is in force, in the order of the table.
+func (c Config) Variables() []Variable {
+	var list []Variable
+	for i, field := range fields {
+		list = append(list, Variable{
+			Name:    Prefix + key(field),
+			Value:   show(reflect.ValueOf(c).Field(i).Interface()),
+			Default: defaultOf(field),
+			Meaning: field.Tag.Get("help"),
+		})
+	}
+	return list
+}
+
+func show(value any) string {
+	switch value := value.(type) {
+	case []string:
+		return strings.Join(value, ",")
+	case slog.Level:
+		return strings.ToLower(value.String())
+	case time.Duration: // 2m, not 2m0s
+		if value == 0 {
+			return "0"
+		}
+		return regexp.MustCompile(`([hm])0[ms](0s)?$`).ReplaceAllString(value.String(), "$1")
+	}
+	return fmt.Sprint(value)
+}

@@ -1,0 +1,207 @@
+package entrypoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/gunicorn"
+	"github.com/stablehand/stablehand/reaper"
+)
+
+const (
+	// retireTimeout is how long an old generation may take to finish. gunicorn
+	// itself kills its workers after its graceful_timeout, which may be long on
+	// purpose; so this is only for a master that hangs.
+	retireTimeout = time.Hour
+
+	// promoteTimeout is how long a master may take to see that its parent has
+	// gone, which it looks for once a second. It serves all the while.
+	promoteTimeout = 10 * time.Second
+
+	// endTimeout is how long processes may outlive SIGKILL, as in a disk wait.
+	endTimeout = 30 * time.Second
+
+	// rollBackGrace is how long a successor that is given up may take to finish
+	// requests, if some of its workers have accepted any: gunicorn's default
+	// graceful_timeout.
+	rollBackGrace = 30 * time.Second
+)
+
+// warming bounds how long a generation may take to get ready.
+func (l *loop) warming(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := l.config.ReadyTimeout
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready in %v (READY_TIMEOUT)", limit))
+}
+
+// failure is why a handoff was rolled back, and in which step.
+type failure struct {
+	step string
+	err  error
+}
+
+func (f *failure) Error() string { return f.step + ": " + f.err.Error() }
+
+// beginHandoff begins the handoff that is wanted.
+func (l *loop) beginHandoff() {
+	old, begun := l.serving, time.Now()
+	l.started++
+	number := l.started
+	l.log.Info("handoff", "from", old.number, "to", number, "reason", l.wanted.reason)
+	l.wanted = nil
+	l.begin("spawn", func(ctx context.Context) func() {
+		err := l.handoff(ctx, old, number)
+		return func() { l.handedOff(number, begun, err) }
+	})
+}
+
+// handoff replaces the serving generation by a new one. When it returns an
+// error before the old generation was told to retire, a *failure, nothing is
+// left of the successor and the old one was not touched. The end of ctx rolls
+// back, too; once the old one retires there is no way back.
+func (l *loop) handoff(ctx context.Context, old *generation, number int) error {
+	begun := time.Now()
+	warming, cancel := l.warming(ctx)
+	defer cancel()
+	hint := old.Workers().All
+
+	master, err := old.Spawn(warming)
+	if err != nil {
+		return &failure{"spawn", err}
+	}
+	next := &generation{Master: master, number: number}
+	l.note(func() { l.successor = next })
+	l.did("spawned", next, &begun)
+
+	l.enter("warm")
+	if err := next.Ready(warming, hint, l.workers); err != nil {
+		return l.rollBack(old, next, "warm", err)
+	}
+	l.did("warmed", next, &begun)
+
+	l.enter("soak")
+	if err := next.Soak(ctx, l.config.Soak); err != nil {
+		return l.rollBack(old, next, "soak", err)
+	}
+	if l.config.Soak > 0 {
+		l.did("soaked", next, &begun)
+	}
+
+	l.enter("retire")
+	if err := l.commit(old, next); err != nil {
+		return l.rollBack(old, next, "retire", err)
+	}
+	if err := l.retire(old, next); err != nil {
+		return err
+	}
+	l.did("retired", old, &begun)
+
+	l.enter("promote")
+	promoting, cancel := context.WithTimeout(ctx, promoteTimeout)
+	defer cancel()
+	err = next.Promoted(promoting)
+	if next.Dead() {
+		return err
+	}
+	if err == nil {
+		l.did("promoted", next, &begun)
+	}
+	return nil
+}
+
+// did logs that a step is done, and begins to time the next.
+func (l *loop) did(step string, g *generation, begun *time.Time) {
+	l.log.Info(step, "generation", g.number, "pid", g.PID(), "took", since(*begun))
+	*begun = time.Now()
+}
+
+// rollBack ends the successor and all its processes, and says why.
+func (l *loop) rollBack(old, next *generation, step string, why error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout+rollBackGrace)
+	defer cancel()
+	grace := time.Duration(0)
+	if next.Workers().Ready > 0 {
+		grace = rollBackGrace
+	}
+	if err := next.End(ctx, grace); err != nil {
+		l.log.Error("cannot end the successor", "generation", next.number, "reason", err)
+	}
+	old.Forget()
+	l.note(func() { l.successor = nil })
+	return &failure{step, why}
+}
+
+// commit makes the successor the serving generation, unless it has just ended
+// or we have been told to stop.
+func (l *loop) commit(old, next *generation) (err error) {
+	l.note(func() {
+		switch {
+		case l.stopping:
+			err = errStopping
+		case next.Dead():
+			err = &gunicorn.ExitError{PID: next.PID(), Status: next.Status()}
+		default:
+			l.serving, l.retiring, l.successor = next, old, nil
+		}
+	})
+	return err
+}
+
+// retire has the old generation finish what it holds and end, and sees to it
+// that nothing is left of it.
+func (l *loop) retire(old, next *generation) error {
+	old.Processes() // what it has now, for what it may leave behind
+	old.Signal(unix.SIGTERM)
+	ctx, cancel := context.WithTimeout(context.Background(), retireTimeout)
+	defer cancel()
+	select {
+	case <-old.Done():
+	case <-next.Done():
+		return fmt.Errorf("the successor ended while the old generation retired: %w",
+			&gunicorn.ExitError{PID: next.PID(), Status: next.Status()})
+	case <-ctx.Done():
+		l.log.Warn("the old generation does not end: killing it", "generation", old.number, "pid", old.PID())
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	if err := reaper.Terminate(ctx, old.Processes, leaveGrace); err != nil {
+		l.log.Error("cannot end the old generation", "generation", old.number, "reason", err)
+	}
+	l.note(func() { l.retiring = nil })
+	return nil
+}
+
+// handedOff takes note of how a handoff ended.
+func (l *loop) handedOff(number int, begun time.Time, err error) {
+	if err == nil {
+		l.pause = 0
+		l.log.Info("handed off", "generation", number, "pid", l.serving.PID(), "took", since(begun))
+		return
+	}
+	var failed *failure
+	if !errors.As(err, &failed) {
+		if !l.stopping {
+			l.log.Error("the handoff failed", "generation", number, "reason", err)
+		}
+		return
+	}
+	attrs := []any{"generation", number, "step", failed.step, "reason", failed.err, "took", since(begun)}
+	switch {
+	case l.stopping:
+		l.log.Info("rolled back", attrs...)
+		return
+	case l.serving.Dead():
+		l.log.Error("rolled back, and nothing serves", attrs...)
+		return
+	}
+	if pause := l.retry(); pause > 0 {
+		attrs = append(attrs, "retry", pause)
+	}
+	if l.config.Retry == 0 {
+		attrs = append(attrs, "retry", "never")
+	}
+	l.log.Error("rolled back", append(attrs, "serving", l.serving.number)...)
+}

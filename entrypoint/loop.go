@@ -1,0 +1,248 @@
+package entrypoint
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/gunicorn"
+	"github.com/stablehand/stablehand/entrypoint/watch"
+	"github.com/stablehand/stablehand/reaper"
+)
+
+// maxRetry is where the pause between two tries of a failed handoff stops
+// doubling.
+const maxRetry = 5 * time.Minute
+
+// stillEvery is how often a task that takes long says that it goes on.
+const stillEvery = 10 * time.Second
+
+// loop is the container's life while its command is managed. All of it
+// belongs to the goroutine in run. Boot and handoff are tasks, one at a time,
+// in a goroutine of their own; what they find out they have the loop note.
+type loop struct {
+	config Config
+	reaper *reaper.Reaper
+	log    *slog.Logger
+
+	command   *launched   // nil where a running gunicorn was adopted
+	serving   *generation // nil until the first is ready
+	successor *generation // coming up: in boot generation 1, then a handoff's
+	retiring  *generation // told to finish, once its successor serves
+	started   int         // generations so far
+
+	notes  chan func()             // from the task, to be run by the loop
+	cancel context.CancelCauseFunc // ends the task; nil where none runs
+	step   step                    // of the task
+	wanted *want                   // the next handoff, nil if there is none to come
+	pause  time.Duration           // before the last retry of a failed handoff
+	kept   []unix.Signal           // for the first master, once it serves
+	blind  bool                    // it has been said that heartbeats cannot be read
+
+	stopping  bool
+	stopDelay <-chan time.Time // nil unless we still serve after SIGTERM
+	kill      <-chan time.Time // nil unless STOP_TIMEOUT runs
+	failed    bool             // boot has failed: exit with code
+	code      int
+}
+
+// launched is what the container was started with: gunicorn's first master, or
+// what has started it.
+type launched struct {
+	*reaper.Process
+	ended bool // the loop has taken note of its end
+}
+
+// generation is one gunicorn master with its workers.
+type generation struct {
+	*gunicorn.Master
+	number int
+	ended  bool // the loop has taken note of its master's end
+}
+
+// end is closed when the command ends, and nil where that is no news.
+func (c *launched) end() <-chan struct{} {
+	if c == nil || c.ended {
+		return nil
+	}
+	return c.Done()
+}
+
+// end is closed when the master ends, and nil where that is no news.
+func (g *generation) end() <-chan struct{} {
+	if g == nil || g.ended {
+		return nil
+	}
+	return g.Done()
+}
+
+// step is where a task stands.
+type step struct {
+	name    string
+	since   time.Time
+	said    time.Time // when it was last said that it goes on
+	workers gunicorn.Workers
+}
+
+// want is a handoff to come.
+type want struct {
+	reason string
+	at     time.Time
+}
+
+// errStopping is why a task ends when stablehand is told to stop.
+var errStopping = errors.New("stablehand is stopping")
+
+func newLoop(c Config, r *reaper.Reaper, log *slog.Logger) *loop {
+	return &loop{config: c, reaper: r, log: log, notes: make(chan func())}
+}
+
+// run turns until the container's life is over, and returns its exit code.
+func (l *loop) run(signals <-chan os.Signal, changes <-chan watch.Change) int {
+	first := l.successor // where one was adopted
+	l.begin("boot", func(ctx context.Context) func() { return l.boot(ctx, first) })
+	for !l.over() {
+		select {
+		case sig := <-signals:
+			l.signal(sig.(unix.Signal))
+		case change := <-changes:
+			l.changed(change)
+		case note := <-l.notes:
+			note()
+		case <-l.due():
+			l.beginHandoff()
+		case <-l.command.end():
+			l.command.ended = true
+		case <-l.serving.end():
+			l.serving.ended = true
+			l.servingEnded()
+		case <-l.successor.end():
+			l.successor.ended = true
+		case <-l.retiring.end():
+			l.retiring.ended = true
+		case <-l.stopDelay:
+			l.terminate(unix.SIGTERM)
+		case <-l.kill:
+			l.killAll()
+		case <-l.still():
+			l.sayStill()
+		}
+	}
+	return l.leave()
+}
+
+// over says whether the container's life is over, and notes the exit code.
+// What is left to do then is leave's.
+func (l *loop) over() bool {
+	switch {
+	case l.cancel != nil:
+		return false // a task first ends what it has begun
+	case l.failed:
+		return true
+	case l.serving == nil:
+		return l.stopping && l.bootStopped()
+	case !l.serving.ended, l.stopping && l.retiring.end() != nil:
+		return false
+	}
+	l.exitWith(l.serving.Status())
+	return true
+}
+
+// bootStopped says whether what was stopped while booting has ended.
+func (l *loop) bootStopped() bool {
+	switch {
+	case l.successor != nil && l.successor.ended:
+		l.exitWith(l.successor.Status())
+		return true
+	case l.successor == nil && l.command.ended:
+		l.exitWith(l.command.Status())
+		return true
+	}
+	return false
+}
+
+func (l *loop) exitWith(status reaper.Status) {
+	l.code = status.ExitCode()
+	if !status.Known() {
+		l.log.Error("gunicorn's exit status could not be learned: exiting with 1")
+	}
+}
+
+// servingEnded says that the serving master is gone, and what comes of it.
+func (l *loop) servingEnded() {
+	attrs := []any{"generation", l.serving.number, "pid", l.serving.PID(), "reason", l.serving.Status()}
+	switch {
+	case l.stopping:
+	case l.successor != nil:
+		l.log.Warn("the serving master has ended: its successor inherits", attrs...)
+	default:
+		l.log.Error("gunicorn's master has ended", attrs...)
+	}
+}
+
+// begin starts a task. What the task returns is run by the loop when it ends.
+func (l *loop) begin(name string, task func(ctx context.Context) func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	l.cancel = cancel
+	l.enters(name)
+	go func() {
+		last := task(ctx)
+		l.notes <- func() {
+			cancel(nil)
+			l.cancel = nil
+			last()
+		}
+	}()
+}
+
+// note has the loop run f, and waits for it: for tasks.
+func (l *loop) note(f func()) {
+	ran := make(chan struct{})
+	l.notes <- func() { f(); close(ran) }
+	<-ran
+}
+
+// enter notes that the task has come to its next step.
+func (l *loop) enter(name string) { l.note(func() { l.enters(name) }) }
+
+func (l *loop) enters(name string) {
+	now := time.Now()
+	l.step = step{name: name, since: now, said: now}
+}
+
+// workers notes what is known of the workers that are coming up.
+func (l *loop) workers(w gunicorn.Workers) {
+	l.note(func() {
+		if w.Blind && !l.blind {
+			l.blind = true
+			l.log.Warn("cannot read worker heartbeats: a generation counts as ready when it has lived with workers for "+
+				gunicorn.BlindFor.String(), "do", "run stablehand as gunicorn's user, or with the capability SYS_PTRACE")
+		}
+		l.step.workers = w
+		l.log.Debug("workers", "ready", w.Ready, "all", w.All)
+	})
+}
+
+// still fires when a task has been silent for long.
+func (l *loop) still() <-chan time.Time {
+	if l.cancel == nil {
+		return nil
+	}
+	return time.After(time.Until(l.step.said.Add(stillEvery)))
+}
+
+func (l *loop) sayStill() {
+	l.step.said = time.Now()
+	attrs := []any{"step", l.step.name, "took", since(l.step.since)}
+	if l.step.workers.All > 0 {
+		attrs = append(attrs, "workers", l.step.workers.String())
+	}
+	l.log.Info("still at it", attrs...)
+}
+
+// since is the time from t on, as it is logged.
+func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }

@@ -1,0 +1,115 @@
+package entrypoint
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"github.com/kballard/go-shellquote"
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/gunicorn"
+	"github.com/stablehand/stablehand/entrypoint/watch"
+	"github.com/stablehand/stablehand/reaper"
+)
+
+// Exit codes of stablehand's own, as shells and tini have them. Any other is
+// the command's.
+const (
+	ExitFailed        = 1   // stablehand itself could not go on, or does not know how gunicorn ended
+	ExitUsage         = 2   // wrong words or environment; nothing was started
+	ExitNotExecutable = 126 // the command cannot be run
+	ExitNotFound      = 127 // there is no such command
+)
+
+// Run runs the command until its end, and returns the code to exit with. It
+// is to be called once in a process's life, which it takes over: its signals
+// and all its children.
+func Run(c Config, command Command, log *slog.Logger) int {
+	signals := make(chan os.Signal, 128)
+	signal.Notify(signals, catchable()...)
+	defer signal.Stop(signals)
+	r, err := reaper.New()
+	if err != nil {
+		log.Error("cannot look after processes", "reason", err)
+		return ExitFailed
+	}
+	defer r.Close()
+	if !command.Managed {
+		signal.Notify(signals, unix.SIGCHLD) // tells of stops, too
+		return runPlain(command, r, signals, log)
+	}
+	return runManaged(c, command, r, signals, log)
+}
+
+// catchable are the signals that somebody may want to send us, without those
+// that cannot be caught, SIGURG, which is the Go runtime's own, and SIGCHLD.
+func catchable() []os.Signal {
+	var list []os.Signal
+	for n := unix.Signal(1); n <= 64; n++ {
+		switch n {
+		case unix.SIGKILL, unix.SIGSTOP, unix.SIGURG, unix.SIGCHLD:
+		default:
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+func runManaged(c Config, command Command, r *reaper.Reaper, signals <-chan os.Signal, log *slog.Logger) int {
+	adopted, err := adopt(command, r)
+	if err != nil {
+		log.Error("cannot start", "reason", err)
+		return ExitFailed
+	}
+	// The first look comes before gunicorn's, so that no change is missed.
+	w, err := watch.New(c.WatchOptions(log))
+	if err != nil {
+		log.Error("cannot watch", "reason", err)
+		return ExitFailed
+	}
+	defer w.Close()
+	l := newLoop(c, r, log)
+	if adopted != nil {
+		log.Info("adopted a running gunicorn", "pid", adopted.PID(), "pidfile", command.Pidfile)
+		l.successor, l.started = &generation{Master: adopted, number: 1}, 1
+		return l.run(signals, w.Changes())
+	}
+	p, err := start(command, r, log, nil)
+	if err != nil {
+		return startFailed(err, command, log)
+	}
+	l.command = &launched{Process: p}
+	return l.run(signals, w.Changes())
+}
+
+func adopt(command Command, r *reaper.Reaper) (*gunicorn.Master, error) {
+	if command.Pidfile == "" {
+		return nil, nil
+	}
+	return gunicorn.Adopt(r, command.Pidfile)
+}
+
+// start starts the command with our own environment and standard files.
+func start(command Command, r *reaper.Reaper, log *slog.Logger, sys *syscall.SysProcAttr) (*reaper.Process, error) {
+	log.Info("starting", "words", shellquote.Join(command.Argv...), "managed", command.Managed)
+	return r.Start(command.Argv, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: []uintptr{0, 1, 2},
+		Sys:   sys,
+	})
+}
+
+// startFailed tells why a command could not be started, and what to exit with.
+func startFailed(err error, command Command, log *slog.Logger) int {
+	code := ExitNotExecutable
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		code = ExitNotFound
+	}
+	log.Error("cannot run the command", "command", command.Argv[0], "reason", err, "code", code)
+	return code
+}

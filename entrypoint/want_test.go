@@ -1,0 +1,120 @@
+package entrypoint
+
+import (
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stablehand/stablehand/entrypoint/gunicorn"
+	"github.com/stablehand/stablehand/entrypoint/watch"
+)
+
+// servingLoop is a loop that serves and has no task.
+func servingLoop(c Config) *loop {
+	l := newLoop(c, nil, slog.New(slog.DiscardHandler))
+	l.serving = &generation{Master: &gunicorn.Master{}, number: 1}
+	return l
+}
+
+func TestRetryDoublesUpToFiveMinutes(t *testing.T) {
+	l := servingLoop(Config{Retry: 10 * time.Second})
+	for _, want := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
+		if got := l.retry(); got != want*time.Second {
+			t.Errorf("pause %v, want %v", got, want*time.Second)
+		}
+		l.wanted = nil // as when it begins
+	}
+}
+
+func TestRetryLongerThanTheMaximumStays(t *testing.T) {
+	l := servingLoop(Config{Retry: time.Hour})
+	for range 2 {
+		if got := l.retry(); got != time.Hour {
+			t.Errorf("pause %v, want 1h", got)
+		}
+		l.wanted = nil
+	}
+}
+
+func TestRetryZeroIsNever(t *testing.T) {
+	l := servingLoop(Config{})
+	if got := l.retry(); got != 0 || l.wanted != nil {
+		t.Errorf("pause %v, wanted %v, want neither", got, l.wanted)
+	}
+}
+
+func TestNewChangeStartsAfresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := servingLoop(Config{Retry: 10 * time.Second})
+		l.retry()
+		l.wanted = nil
+		l.retry()
+		l.changed(watch.Change{Paths: []string{"a"}})
+		begun := time.Now()
+		<-l.due()
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("the change waited %v for the retry", waited)
+		}
+		l.wanted = nil
+		if got := l.retry(); got != 10*time.Second {
+			t.Errorf("pause %v after a new change, want the first one, 10s", got)
+		}
+	})
+}
+
+func TestJitterHoldsForChangesAndNotForOrders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := servingLoop(Config{Jitter: time.Minute})
+		var longest time.Duration
+		for range 100 {
+			l.changed(watch.Change{Paths: []string{"a"}})
+			begun := time.Now()
+			<-l.due()
+			waited := time.Since(begun)
+			if waited >= time.Minute {
+				t.Fatalf("waited %v, want less than JITTER", waited)
+			}
+			longest = max(longest, waited)
+			l.wanted = nil
+		}
+		if longest < 30*time.Second { // by chance once in 2^100
+			t.Errorf("the longest of 100 pauses was %v: not random in a minute", longest)
+		}
+		l.changed(watch.Change{Paths: []string{"a"}})
+		l.want("SIGHUP", 0)
+		begun := time.Now()
+		<-l.due()
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("HUP waited %v for the jitter", waited)
+		}
+	})
+}
+
+func TestSeveralWantsAreOneHandoff(t *testing.T) {
+	l := servingLoop(Config{})
+	l.cancel = func(error) {} // a handoff runs
+	for range 3 {
+		l.changed(watch.Change{Paths: []string{"a"}})
+	}
+	if l.due() != nil {
+		t.Fatal("a handoff is due while another runs")
+	}
+	l.cancel = nil
+	if l.due() == nil {
+		t.Fatal("no handoff is due after the one that ran")
+	}
+	l.wanted = nil // it begins
+	if l.due() != nil {
+		t.Error("a second handoff is due")
+	}
+}
+
+func TestNothingIsWantedWhileStopping(t *testing.T) {
+	l := servingLoop(Config{})
+	l.stopping = true
+	l.want("SIGHUP", 0)
+	if l.due() != nil {
+		t.Error("a handoff is due while stopping")
+	}
+}
