@@ -1,0 +1,25 @@
+package main
+
+const help = `stablehand is the container's PID 1 for gunicorn. It starts gunicorn, reaps
+zombies, forwards signals, and when a watched file changes it hands over to a
+new gunicorn without a refused request; a broken change is rolled back.
+
+  stablehand                        gunicorn $STABLEHAND_APP
+  stablehand app:app [OPTIONS]      gunicorn app:app [OPTIONS]
+  stablehand -w 4 app:app           gunicorn -w 4 app:app
+  stablehand COMMAND [WORDS]        that command, as it is; a handoff is
+  stablehand -- COMMAND [WORDS]     possible where gunicorn stands among its
+                                    words, or STABLEHAND_WATCH is set; any
+                                    other command just gets an init
+  stablehand env                    what is set: name, value, default, meaning
+  stablehand version
+  stablehand help
+
+Signals, while gunicorn runs: HUP or USR2 begins a handoff; TERM stops
+gracefully, INT and QUIT quickly; USR1 reopens logs; TTIN and TTOU give the
+serving generation one worker more or less.
+
+Exit codes: gunicorn's own, or the command's; 128+n where signal n killed it;
+1 where stablehand failed; 2 for wrong words or a wrong environment, 126 for a
+command that cannot be run, 127 for one that is not there.
+`
