@@ -1,0 +1,187 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	defaultClients = 8
+	defaultTimeout = 10 * time.Second
+
+	// A refused connection fails in microseconds. The pause keeps a client
+	// from counting one outage ten thousand times and from starving the
+	// server that it waits for.
+	pauseAfterFailure = 10 * time.Millisecond
+
+	// An answer longer than this is no version.
+	maxBody = 64 << 10
+)
+
+// Options says whom to ask, and how.
+type Options struct {
+	// URL is what every client asks for, as in http://127.0.0.1:8000/.
+	URL string
+
+	// Unix is the path of a unix socket to connect to instead of URL's host.
+	Unix string
+
+	// Clients ask at the same time. Default 8.
+	Clients int
+
+	// KeepAlive lets each client use its connection again. A server may close
+	// an idle connection at any moment, also while the next request is on its
+	// way; so a request on a connection that was used before, and that was
+	// closed before the first byte of an answer, is sent once more on a fresh
+	// one, as HTTP clients do with a request that is safe to repeat. It counts
+	// as a retry, not as a failure. Without KeepAlive every request has a
+	// fresh connection and nothing is sent twice.
+	KeepAlive bool
+
+	// Timeout is how long one request may take before it has failed.
+	// Default 10 s.
+	Timeout time.Duration
+}
+
+// Run is a load under way. Its methods may be called from any goroutine.
+type Run struct {
+	tally *tally
+	stop  chan struct{}
+	once  sync.Once
+	done  sync.WaitGroup
+}
+
+// Start starts the clients. They ask until Stop, or until ctx is done, which
+// also aborts the requests under way, without counting them.
+func Start(ctx context.Context, o Options) *Run {
+	if o.Clients == 0 {
+		o.Clients = defaultClients
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	r := &Run{tally: newTally(time.Now()), stop: make(chan struct{})}
+	for range o.Clients {
+		r.done.Go(func() { r.client(ctx, o) })
+	}
+	return r
+}
+
+// WaitFor returns when version has been answered since the start of the run.
+func (r *Run) WaitFor(ctx context.Context, version string) error {
+	for {
+		seen, changed := r.tally.has(version)
+		if seen {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %q to be answered: %w; so far %s", version, ctx.Err(), r.tally.result(time.Now()))
+		}
+	}
+}
+
+// SoFar says what the clients have seen until now.
+func (r *Run) SoFar() Result { return r.tally.result(time.Now()) }
+
+// Stop lets each client finish the request that it has under way and says
+// what they saw. Stopping again says the same.
+func (r *Run) Stop() Result {
+	r.once.Do(func() {
+		close(r.stop)
+		r.done.Wait()
+		r.tally.end(time.Now())
+	})
+	return r.tally.result(time.Now())
+}
+
+// client asks until it is told to stop.
+func (r *Run) client(ctx context.Context, o Options) {
+	transport := newTransport(o)
+	defer transport.CloseIdleConnections()
+	for {
+		select {
+		case <-r.stop:
+			return
+		case <-ctx.Done():
+			return
+		default:
+		}
+		version, retries, err := ask(ctx, transport, o)
+		if ctx.Err() != nil {
+			return
+		}
+		r.tally.add(time.Now(), version, retries, err)
+		if err != nil {
+			r.pause(ctx)
+		}
+	}
+}
+
+func (r *Run) pause(ctx context.Context) {
+	select {
+	case <-time.After(pauseAfterFailure):
+	case <-r.stop:
+	case <-ctx.Done():
+	}
+}
+
+// newTransport is one client's own: with at most one connection, so that a
+// retry can only go to a fresh one.
+func newTransport(o Options) *http.Transport {
+	t := &http.Transport{
+		DisableKeepAlives:   !o.KeepAlive,
+		MaxConnsPerHost:     1,
+		MaxIdleConnsPerHost: 1,
+		DisableCompression:  true,
+	}
+	dialer := &net.Dialer{}
+	if o.Unix != "" {
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", o.Unix)
+		}
+	}
+	return t
+}
+
+// ask sends one request and returns the text of the answer.
+//
+// The retry of Options.KeepAlive is http.Transport's own: it sends a GET again
+// when the connection had been used before and broke before the first byte of
+// the answer, and never otherwise. Each attempt gets a connection, so the
+// connections beyond the first are the retries.
+func ask(ctx context.Context, t *http.Transport, o Options) (version string, retries int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	attempts := 0
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { attempts++ },
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.URL, nil)
+	if err != nil {
+		return "", 0, err
+	}
+	resp, err := t.RoundTrip(req)
+	retries = max(0, attempts-1)
+	if err != nil {
+		return "", retries, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	version = strings.TrimSpace(string(body))
+	if err != nil {
+		return "", retries, fmt.Errorf("reading the answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", retries, fmt.Errorf("answered %s: %.200s", resp.Status, version)
+	}
+	return version, retries, nil
+}
