@@ -1,0 +1,64 @@
+# make help lists what can be made.
+
+PYTHON ?= python3
+export PYTHON
+
+# The race detector needs a C compiler; the binary itself never does.
+RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
+
+.PHONY: build
+build: ## build bin/stablehand, a static binary (the default)
+	CGO_ENABLED=0 go build -trimpath -o bin/stablehand ./cmd/stablehand
+
+.PHONY: demo
+demo: build .venv/complete ## serve examples/flask at 127.0.0.1:8000; with DEMO=auto change it under load and exit
+	@go build -o bin/demo ./examples/flask/demo && exec bin/demo $(DEMO)
+
+.PHONY: test
+test: envs .venv/complete ## run every test, with every gunicorn that is promised to work
+	@go test $(RACE) -json -timeout 60m $(TESTFLAGS) ./... | go run ./internal/testreport
+
+.PHONY: lint
+lint: ## run gofmt, go vet, staticcheck and go mod tidy as checks
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	go mod tidy -diff
+
+.PHONY: clean
+clean: ## remove all that was made
+	rm -rf bin .venv .cache
+
+.PHONY: help
+help: ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
+
+# The demo's environment. What it needs is in the example's requirements.
+.venv/complete: examples/flask/requirements.txt
+	@rm -f $@
+	@cmd/stablehand/testdata/pyenv .venv --requirement=examples/flask/requirements.txt
+
+GUNICORNS := 20.1.0 21.2.0 22.0.0 23.0.0 25.3.0 26.1.0 27.0.1
+NEWEST    := $(lastword $(GUNICORNS))
+PY        := .cache/py
+PYENV     := @cmd/stablehand/testdata/pyenv
+
+# The virtual environments that the end-to-end tests pick their gunicorn from.
+ENVS := $(GUNICORNS:%=env-gunicorn-%) env-workers env-titled
+.PHONY: envs $(ENVS)
+envs: $(ENVS) ## build the tests' virtual environments (make test does it)
+
+# gunicorn 20.1.0 imports pkg_resources, which setuptools had until 80.
+env-gunicorn-20.1.0:
+	$(PYENV) $(PY)/gunicorn-20.1.0 gunicorn==20.1.0 'setuptools<81'
+
+$(filter-out env-gunicorn-20.1.0,$(GUNICORNS:%=env-gunicorn-%)): env-gunicorn-%:
+	$(PYENV) $(PY)/gunicorn-$* gunicorn==$*
+
+# gunicorn's gevent worker imports packaging.
+env-workers:
+	$(PYENV) $(PY)/workers gunicorn==$(NEWEST) gevent packaging tornado uvicorn uvicorn-worker uvloop httptools
+
+# With setproctitle gunicorn renames its processes, over their environment.
+env-titled:
+	$(PYENV) $(PY)/titled gunicorn==$(NEWEST) setproctitle

@@ -1,0 +1,221 @@
+package main_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// commands are the words that scripts have beside testscript's own. NAME is
+// that of a program and may be left out for the one called stablehand.
+//
+//	stablehand [-init|-user|-subreap] [-beside=NAME] [&NAME&] WORD...
+//	                         start it, its output in NAME.log, in a namespace
+//	                         of its own or in that of another one
+//	await [NAME] REGEXP      wait for a line of its log, after the last one
+//	                         awaited; it is on stdout, its pid in $PID
+//	signal SIGNAL [NAME]     send it a signal
+//	exits [-leaving] [NAME] CODE
+//	                         wait for its end; nothing may be left behind,
+//	                         unless it was killed
+//	procs [NAME] [COMM=N...] list its namespace on stdout; see cmdProcs
+//	ns WORD...               run a command in its namespace, as docker exec
+//	replace FILE FROM        make FILE what FROM is, by renaming over it
+//	get                      ask $URL, the answer on stdout
+//	answers VERSION          ask $URL until it answers that
+//	load ...                 put $URL under load; see cmdLoad
+var commands = map[string]func(*testscript.TestScript, bool, []string){
+	"stablehand": cmdStablehand,
+	"await":      cmdAwait,
+	"signal":     cmdSignal,
+	"exits":      cmdExits,
+	"procs":      cmdProcs,
+	"ns":         cmdNs,
+	"replace":    cmdReplace,
+	"get":        cmdGet,
+	"answers":    cmdAnswers,
+	"load":       cmdLoad,
+}
+
+// keyPrograms and keyMode are where a script's values are kept.
+type (
+	keyPrograms struct{} // map[string]*program
+	keyMode     struct{} // mode
+)
+
+const defaultName = "stablehand"
+
+func cmdStablehand(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg)
+	programs := ts.Value(keyPrograms{}).(map[string]*program)
+	p := &program{name: defaultName, mode: ts.Value(keyMode{}).(mode)}
+	for ; len(args) > 0; args = args[1:] {
+		if m := mode(strings.TrimPrefix(args[0], "-")); m == asInit || m == asUser || m == notAsInit {
+			p.mode = m
+			continue
+		}
+		if other, ok := strings.CutPrefix(args[0], "-beside="); ok {
+			p.beside = programs[other]
+			p.mode = p.beside.mode
+			continue
+		}
+		name, named := strings.CutPrefix(args[0], "&")
+		if !named {
+			break
+		}
+		p.name = strings.TrimSuffix(name, "&")
+	}
+	if old := programs[p.name]; old != nil {
+		ts.Check(old.end())
+	}
+	p.log = ts.MkAbs(p.name + ".log")
+	programs[p.name] = p
+	if err := p.start(ts.MkAbs("."), environment(ts), args); err != nil {
+		fail(ts, p, "%v", err)
+	}
+}
+
+// environment is the script's own, which testscript gives only to commands.
+func environment(ts *testscript.TestScript) []string {
+	file := filepath.Join(ts.Getenv("TMPDIR"), "environ")
+	ts.Check(ts.Exec("sh", "-c", `env -0 >"$0"`, file))
+	env := strings.Split(strings.TrimRight(ts.ReadFile(file), "\x00"), "\x00")
+	ts.Check(os.Remove(file))
+	return env
+}
+
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg)
+	p, args := named(ts, args)
+	if len(args) != 1 {
+		ts.Fatalf("usage: await [NAME] REGEXP")
+	}
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	line, err := p.await(pattern)
+	if err != nil {
+		fail(ts, p, "%v", err)
+	}
+	if pid := pidIn.FindStringSubmatch(line); pid != nil {
+		ts.Setenv("PID", pid[1])
+	}
+	fmt.Fprint(ts.Stdout(), line)
+}
+
+var pidIn = regexp.MustCompile(` pid=(\d+)`)
+
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg)
+	if len(args) == 0 {
+		ts.Fatalf("usage: signal SIGNAL [NAME]")
+	}
+	p, _ := named(ts, args[1:])
+	sig := unix.SignalNum("SIG" + strings.TrimPrefix(args[0], "SIG"))
+	if sig == 0 {
+		ts.Fatalf("there is no signal %s", args[0])
+	}
+	if p.handle == nil {
+		fail(ts, p, "%s has ended", p.name)
+	}
+	if err := p.handle.Signal(syscall.Signal(sig)); err != nil {
+		fail(ts, p, "%s: %v", args[0], err)
+	}
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg)
+	leaving := len(args) > 0 && args[0] == "-leaving"
+	if leaving {
+		args = args[1:]
+	}
+	p, args := named(ts, args)
+	if len(args) != 1 {
+		ts.Fatalf("usage: exits [NAME] CODE")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		fail(ts, p, "%s is still there after %s: %v", p.name, patience, tree(p.first))
+	}
+	if p.code != want {
+		fail(ts, p, "%s exited with code %d, want %d", p.name, p.code, want)
+	}
+	if leaving || p.mode != notAsInit {
+		return // for a PID 1 the kernel has ended the namespace, and everything in it
+	}
+	for _, left := range p.others() {
+		if !left.zombie() {
+			fail(ts, p, "%s left behind %v", p.name, p.others())
+		}
+	}
+}
+
+func cmdReplace(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg)
+	if len(args) != 2 {
+		ts.Fatalf("usage: replace FILE FROM")
+	}
+	file := ts.MkAbs(args[0])
+	temp := filepath.Join(filepath.Dir(file), ".replacement")
+	ts.Check(os.WriteFile(temp, []byte(ts.ReadFile(args[1])), 0o644))
+	ts.Check(os.Rename(temp, file))
+}
+
+func cmdNs(ts *testscript.TestScript, neg bool, args []string) {
+	p, args := named(ts, args)
+	if p.pid == 0 || p.hasEnded() {
+		fail(ts, p, "%s has ended", p.name)
+	}
+	line := append(enter(p.mode, p.pid, ts.MkAbs(".")), args...)
+	err := ts.Exec(line[0], line[1:]...)
+	if (err != nil) != neg {
+		ts.Fatalf("%v: %v", args, err)
+	}
+}
+
+// named takes a program's name off the arguments, if there is one.
+func named(ts *testscript.TestScript, args []string) (*program, []string) {
+	programs := ts.Value(keyPrograms{}).(map[string]*program)
+	if len(args) > 0 && programs[args[0]] != nil {
+		return programs[args[0]], args[1:]
+	}
+	if programs[defaultName] == nil {
+		ts.Fatalf("no program was started, or none of that name")
+	}
+	return programs[defaultName], args
+}
+
+// fail fails the script and shows the program's log.
+func fail(ts *testscript.TestScript, p *program, format string, args ...any) {
+	ts.Logf("[%s]\n%s", p.log, p.logged())
+	ts.Fatalf(format, args...)
+}
+
+func refuse(ts *testscript.TestScript, neg bool) {
+	if neg {
+		ts.Fatalf("this command cannot be negated")
+	}
+}
+
+// endAll ends every program of a script and says what was wrong with any.
+func endAll(programs map[string]*program) error {
+	var errs []error
+	for _, p := range programs {
+		errs = append(errs, p.end())
+		if log := p.logged(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "\ngoroutine ") {
+			errs = append(errs, fmt.Errorf("%s raced or panicked:\n%s", p.name, log))
+		}
+	}
+	return errors.Join(errs...)
+}

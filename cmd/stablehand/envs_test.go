@@ -1,0 +1,56 @@
+package main_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+const newest = "gunicorn-27.0.1"
+
+// python returns the bin directory of a virtual environment that `make envs`
+// built. The test is skipped where it is not there, or does not exist for this
+// machine's Python.
+func python(t *testing.T, env string) string {
+	t.Helper()
+	root := os.Getenv(envPython)
+	if root == "" {
+		root = filepath.Join("..", "..", ".cache", "py")
+	}
+	dir, err := filepath.Abs(filepath.Join(root, env))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "complete")); err != nil {
+		t.Skipf("%s is missing: make envs builds it", dir)
+	}
+	if why, err := os.ReadFile(filepath.Join(dir, "skipped")); err == nil {
+		t.Skipf("%s", bytes.TrimSpace(why))
+	}
+	return filepath.Join(dir, "bin")
+}
+
+// needModule skips the test where an environment's Python lacks a module.
+func needModule(t *testing.T, bin, module string) {
+	t.Helper()
+	if err := exec.Command(filepath.Join(bin, "python"), "-c", "import "+module).Run(); err != nil {
+		t.Skipf("%s has no module %s", filepath.Dir(bin), module)
+	}
+}
+
+// needOtherUser skips the test where gunicorn cannot drop its privileges, or
+// where another user may not read its Python.
+func needOtherUser(t *testing.T, bin string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root can run gunicorn's workers as another user")
+	}
+	// It is env that runs without the capabilities that setpriv still has.
+	try := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env",
+		filepath.Join(bin, "python"), "-c", "import gunicorn.workers.sync")
+	if out, err := try.CombinedOutput(); err != nil {
+		t.Skipf("another user may not run %s: %v: %s", bin, err, bytes.TrimSpace(out))
+	}
+}

@@ -1,0 +1,89 @@
+package main_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// zombieGrace is how long a process may be a zombie: the time between a death
+// and the wait that follows it, on a busy machine.
+const zombieGrace = 2 * time.Second
+
+// cmdProcs lists the processes of a namespace, without stablehand itself.
+// COMM=N asserts how many live processes have that comm; some names are
+// special:
+//
+//	masters  gunicorn processes below anything else
+//	workers  gunicorn processes below a gunicorn process
+//	all      every live process
+//	zombies  processes that stay dead and unreaped
+func cmdProcs(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg)
+	p, args := named(ts, args)
+	found := p.others()
+	for _, q := range found {
+		fmt.Fprintln(ts.Stdout(), q)
+	}
+	for _, arg := range args {
+		what, count, ok := strings.Cut(arg, "=")
+		want, err := strconv.Atoi(count)
+		if !ok || err != nil {
+			ts.Fatalf("usage: procs [NAME] [COMM=N...]")
+		}
+		got := countProcs(found, what)
+		if what == "zombies" {
+			got = p.stayingZombies()
+		}
+		if got != want {
+			fail(ts, p, "%d processes are %s, want %d:\n%v", got, what, want, found)
+		}
+	}
+}
+
+func countProcs(procs []proc, what string) int {
+	gunicorns := map[int]bool{}
+	for _, p := range procs {
+		gunicorns[p.pid] = p.gunicorn()
+	}
+	n := 0
+	for _, p := range procs {
+		is := p.comm == what
+		switch what {
+		case "all":
+			is = true
+		case "masters":
+			is = p.gunicorn() && !gunicorns[p.ppid]
+		case "workers":
+			is = p.gunicorn() && gunicorns[p.ppid]
+		}
+		if is && !p.zombie() {
+			n++
+		}
+	}
+	return n
+}
+
+// stayingZombies counts the processes that are zombies now and still are when
+// the grace is over.
+func (p *program) stayingZombies() int {
+	staying := map[int]bool{}
+	for _, q := range p.others() {
+		if q.zombie() {
+			staying[q.pid] = true
+		}
+	}
+	for deadline := time.Now().Add(zombieGrace); len(staying) > 0 && time.Now().Before(deadline); time.Sleep(look) {
+		still := map[int]bool{}
+		for _, q := range p.others() {
+			if q.zombie() && staying[q.pid] {
+				still[q.pid] = true
+			}
+		}
+		staying = still
+	}
+	return len(staying)
+}

@@ -1,0 +1,260 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// patience is how long a script waits for anything. It is generous, since
+	// it only decides how late a failure is told.
+	patience = 60 * time.Second
+
+	// look is the pause between two looks at something that sends no event.
+	look = 5 * time.Millisecond
+)
+
+// program is a stablehand that a script started.
+type program struct {
+	name string
+	mode mode
+	log  string // path of the file with its standard output and error
+	read int    // how much of the log await has consumed
+
+	outside *exec.Cmd     // unshare, which lives as long as the namespace, or nsenter
+	beside  *program      // in whose namespace this one runs, if not in its own
+	stay    *os.File      // held open so that our init stays, see runInit
+	ended   chan struct{} // closed when stablehand has ended
+	code    int           // its exit code, once it has ended
+	gone    chan struct{} // closed when the namespace has ended
+	first   int           // the pid of its PID 1 in our own namespace; 0 if never seen
+	pid     int           // stablehand's
+	handle  *os.Process   // stablehand's
+}
+
+// start starts stablehand with the words in a namespace of its own and returns
+// when it runs, or has ended already.
+func (p *program) start(dir string, env, words []string) error {
+	bin, err := binary()
+	if err != nil {
+		return err
+	}
+	logFile, err := os.Create(p.log)
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	p.ended, p.gone = make(chan struct{}), make(chan struct{})
+	words = append([]string{bin}, words...)
+	if p.mode == notAsInit && p.beside == nil {
+		return p.startBelowInit(dir, env, words, logFile)
+	}
+	p.outside = p.command(dir, env, words, logFile)
+	if err := p.outside.Start(); err != nil {
+		return err
+	}
+	go func() {
+		p.outside.Wait()
+		p.code = exitCode(p.outside.ProcessState.Sys().(syscall.WaitStatus))
+		close(p.ended)
+		close(p.gone)
+	}()
+	return p.find()
+}
+
+// startBelowInit starts our own init as PID 1, and stablehand below it.
+func (p *program) startBelowInit(dir string, env, words []string, logFile *os.File) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	stdin, stay, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	report, reportEnd, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	p.stay = stay
+	p.outside = p.command(dir, append(env, envInit+"=1"), append([]string{self}, words...), logFile)
+	p.outside.Stdin = stdin
+	p.outside.ExtraFiles = []*os.File{reportEnd}
+	err = p.outside.Start()
+	stdin.Close()
+	reportEnd.Close()
+	if err != nil {
+		return err
+	}
+	go func() {
+		code, err := bufio.NewReader(report).ReadString('\n')
+		report.Close()
+		p.code, _ = strconv.Atoi(strings.TrimSpace(code))
+		if err != nil {
+			p.code = -1
+		}
+		close(p.ended)
+	}()
+	go func() {
+		p.outside.Wait()
+		close(p.gone)
+	}()
+	return p.find()
+}
+
+func (p *program) command(dir string, env, words []string, logFile *os.File) *exec.Cmd {
+	line := unshare(p.mode, words...)
+	if p.beside != nil {
+		line = append(enter(p.mode, p.beside.first, dir), words...)
+	}
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Dir = dir
+	cmd.Env = env
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	// A test that is killed takes the namespace with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// findFirst waits for the namespace's PID 1. There is none to be found when the
+// namespace has ended already.
+func (p *program) findFirst() {
+	for {
+		if below := tree(p.outside.Process.Pid); len(below) > 1 {
+			p.first = below[1].pid
+			return
+		}
+		select {
+		case <-p.gone:
+			return
+		case <-time.After(look):
+		}
+	}
+}
+
+// find waits until stablehand runs, as PID 1 or below it.
+func (p *program) find() error {
+	parent := p.outside.Process.Pid
+	switch {
+	case p.beside != nil:
+		p.first = p.beside.first
+	case p.mode == notAsInit:
+		p.findFirst()
+		parent = p.first
+	default:
+		p.findFirst()
+	}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		for _, child := range tree(parent) {
+			if child.ppid != parent || child.comm != "stablehand" {
+				continue
+			}
+			p.pid = child.pid
+			var err error
+			p.handle, err = os.FindProcess(child.pid)
+			return err
+		}
+		select {
+		case <-p.ended:
+			return nil // so quickly that nobody saw it
+		case <-time.After(look):
+		}
+	}
+	return fmt.Errorf("%s never ran:\n%s", p.name, p.logged())
+}
+
+// others lists the processes of the namespace but stablehand and our own init.
+// Those below a stablehand that was started beside another descend from it, and
+// not from PID 1.
+func (p *program) others() []proc {
+	all := tree(p.first)
+	if p.beside != nil && p.pid != 0 {
+		all = append(all, tree(p.pid)...)
+	}
+	return slices.DeleteFunc(all, func(q proc) bool {
+		return q.pid == p.pid || p.mode == notAsInit && q.pid == p.first
+	})
+}
+
+// await returns the first line of the log, after the one that the last await
+// returned, which matches. It fails when stablehand ends without such a line.
+func (p *program) await(pattern *regexp.Regexp) (string, error) {
+	for deadline := time.Now().Add(patience); ; {
+		ended := p.hasEnded() // before the log is read, so that its end is in it
+		if line, ok := p.next(pattern); ok {
+			return line, nil
+		}
+		if ended {
+			return "", fmt.Errorf("%s ended with code %d and never logged %q", p.name, p.code, pattern)
+		}
+		if time.Now().After(deadline) {
+			return "", fmt.Errorf("%s did not log %q in %s", p.name, pattern, patience)
+		}
+		time.Sleep(look)
+	}
+}
+
+// next looks for a matching whole line in what of the log is not consumed yet.
+func (p *program) next(pattern *regexp.Regexp) (string, bool) {
+	rest := []byte(p.logged())[p.read:]
+	at := 0
+	for line := range bytes.Lines(rest) {
+		at += len(line)
+		if bytes.HasSuffix(line, []byte("\n")) && pattern.Match(line) {
+			p.read += at
+			return string(line), true
+		}
+	}
+	return "", false
+}
+
+func (p *program) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *program) logged() string {
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(log)
+}
+
+// end ends the namespace with all that is in it, and returns when it is gone.
+func (p *program) end() error {
+	if p.outside == nil || p.outside.Process == nil {
+		return nil
+	}
+	if p.beside != nil {
+		p.beside.end()
+	}
+	p.outside.Process.Kill()
+	<-p.gone
+	if p.stay != nil {
+		p.stay.Close()
+	}
+	if p.first == 0 {
+		return nil
+	}
+	// The kernel lets a PID 1 end after every other process of its namespace.
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(look) {
+		if first, err := readProc(fmt.Sprintf("/proc/%d", p.first)); err != nil || first.zombie() {
+			return nil
+		}
+	}
+	return fmt.Errorf("the namespace of %s is still there: %v", p.name, tree(p.first))
+}

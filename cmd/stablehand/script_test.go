@@ -1,0 +1,162 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScript runs testdata/script in every way in which stablehand can be
+// started: as PID 1, as PID 1 without privileges, and as neither.
+func TestScript(t *testing.T) {
+	for _, m := range []mode{asInit, asUser, notAsInit} {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			needNamespace(t, m)
+			run(t, "script", m, python(t, newest), nil)
+		})
+	}
+}
+
+// TestHandoff runs testdata/handoff on every gunicorn, worker class and way of
+// serving that a handoff is promised for.
+func TestHandoff(t *testing.T) {
+	for _, w := range handoffs {
+		t.Run(w.name(), func(t *testing.T) { runWay(t, "handoff", w) })
+	}
+}
+
+// TestKeepAlive runs testdata/keepalive on the worker classes that keep
+// connections. sync, the default, closes each after its answer.
+func TestKeepAlive(t *testing.T) {
+	for _, w := range handoffs {
+		if w.class != "" {
+			t.Run(w.name(), func(t *testing.T) { runWay(t, "keepalive", w) })
+		}
+	}
+}
+
+// TestBlind runs testdata/blind, where stablehand may not look at gunicorn.
+func TestBlind(t *testing.T) {
+	t.Parallel()
+	needNamespace(t, asInit)
+	bin := python(t, newest)
+	needOtherUser(t, bin)
+	run(t, "blind", asInit, bin, nil)
+}
+
+func runWay(t *testing.T, scripts string, w way) {
+	t.Parallel()
+	needNamespace(t, asInit)
+	bin := python(t, w.env)
+	if w.module != "" {
+		needModule(t, bin, w.module)
+	}
+	if w.otherUser {
+		needOtherUser(t, bin)
+	}
+	run(t, scripts, asInit, bin, w.variables())
+}
+
+// run runs the scripts of a directory, with gunicorn from bin.
+func run(t *testing.T, scripts string, m mode, bin string, vars map[string]string) {
+	stablehand, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	work, err := os.MkdirTemp(tempDir, "work-")
+	if err == nil {
+		err = os.Chmod(work, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(work) })
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", scripts),
+		Cmds:                commands,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		WorkdirRoot:         work,
+		Setup: func(env *testscript.Env) error {
+			path := strings.Join([]string{filepath.Dir(stablehand), bin, env.Getenv("PATH")}, ":")
+			env.Setenv("PATH", path)
+			return setup(env, m, vars)
+		},
+	})
+}
+
+// setup gives a script an application, an address to serve it at, and an end.
+func setup(env *testscript.Env, m mode, vars map[string]string) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("GORACE", exitOnRace)
+	// Python takes a cached module for current when the file has the same size
+	// and was written in the same second, as scripts do.
+	env.Setenv("PYTHONDONTWRITEBYTECODE", "1")
+	env.Setenv("URL", "http://"+address+"/")
+	env.Setenv("GUNICORN_CMD_ARGS", "--bind="+address)
+	for name, value := range maps.All(vars) {
+		value = strings.ReplaceAll(value, "$WORK", env.WorkDir)
+		env.Setenv(name, strings.ReplaceAll(value, "$BIND", address))
+	}
+	if err := provideApp(filepath.Join(env.WorkDir, "app.py")); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	programs := map[string]*program{}
+	env.Values[keyMode{}] = m
+	env.Values[keyPrograms{}] = programs
+	env.Values[keyLoad{}] = &loads{ctx: ctx}
+	env.Defer(func() {
+		cancel()
+		if err := endAll(programs); err != nil {
+			env.T().Fatal(err)
+		}
+	})
+	return nil
+}
+
+// provideApp puts the application in its place, unless the script has its own.
+func provideApp(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	app, err := os.ReadFile("testdata/app.py")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, app, 0o644)
+}
+
+var takenPorts sync.Map
+
+// freePort returns a port that nobody listens on and no other script was
+// given. It is below the range from which the kernel takes the ports of
+// outgoing connections, which a load would use up.
+func freePort() (int, error) {
+	for range 1000 {
+		port := 20000 + rand.IntN(10000)
+		if _, taken := takenPorts.LoadOrStore(port, true); taken {
+			continue
+		}
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, listener.Close()
+		}
+	}
+	return 0, fmt.Errorf("no port is free")
+}

@@ -1,0 +1,151 @@
+// Command testreport reads the output of go test -json and prints what a
+// person wants to read of it: what failed, with its output; what was skipped,
+// a line each with the reason; what the clients of the end-to-end tests saw;
+// the closing line of each package; and how many tests there were.
+//
+//	go test -json ./... | testreport
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// event is one line of go test -json; see go doc test2json.
+type event struct {
+	Action  string
+	Package string
+	Test    string
+	Output  string
+}
+
+// told are the lines of tests that passed which are printed all the same.
+const told = "clients saw "
+
+// reason is what a test said in its own code's name.
+var reason = regexp.MustCompile(`^\s+\S+\.go:\d+: (.*)`)
+
+type report struct {
+	out                     io.Writer
+	output                  map[event][]string // of tests under way; keys have Package and Test only
+	parents                 map[event]bool     // tests that have subtests are not counted
+	skips                   []string
+	passed, failed, skipped int
+	broken                  bool // a package failed, or did not build
+}
+
+func main() {
+	r := &report{out: os.Stdout, output: map[event][]string{}, parents: map[event]bool{}}
+	if err := r.read(os.Stdin); err != nil {
+		fmt.Fprintln(os.Stderr, "testreport:", err)
+		os.Exit(1)
+	}
+	if !r.close() {
+		os.Exit(1)
+	}
+}
+
+func (r *report) read(in io.Reader) error {
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var e event
+		if json.Unmarshal(line, &e) != nil {
+			fmt.Fprintf(r.out, "%s", line) // go's own complaint
+			continue
+		}
+		if e.Test == "" {
+			r.ofPackage(e)
+			continue
+		}
+		r.ofTest(e)
+	}
+}
+
+// ofPackage prints what go test would without -json.
+func (r *report) ofPackage(e event) {
+	switch e.Action {
+	case "output", "build-output":
+		if e.Output != "PASS\n" {
+			fmt.Fprint(r.out, e.Output)
+		}
+	case "fail", "build-fail":
+		r.broken = true
+	}
+}
+
+func (r *report) ofTest(e event) {
+	test := event{Package: e.Package, Test: e.Test}
+	switch e.Action {
+	case "run":
+		r.output[test] = nil // under way
+		if i := strings.LastIndexByte(e.Test, '/'); i >= 0 {
+			r.parents[event{Package: e.Package, Test: e.Test[:i]}] = true
+		}
+	case "output":
+		r.output[test] = append(r.output[test], e.Output)
+	case "pass", "fail", "skip":
+		r.ended(test, e.Action)
+		delete(r.output, test)
+	}
+}
+
+func (r *report) ended(test event, how string) {
+	counts := !r.parents[test]
+	switch {
+	case how == "fail":
+		fmt.Fprint(r.out, strings.Join(r.output[test], ""))
+		if counts {
+			r.failed++
+		}
+	case how == "skip":
+		r.skipped++
+		r.skips = append(r.skips, test.Test+": "+why(r.output[test]))
+	case counts:
+		r.passed++
+	}
+	for _, line := range r.output[test] {
+		if line = strings.TrimSpace(line); how == "pass" && strings.HasPrefix(line, told) {
+			fmt.Fprintf(r.out, "%s: %s\n", test.Test, line)
+		}
+	}
+}
+
+// why is the reason that a skipped test gave.
+func why(output []string) string {
+	for _, line := range output {
+		if m := reason.FindStringSubmatch(line); m != nil {
+			return m[1]
+		}
+	}
+	return "it did not say why"
+}
+
+// close prints the sums and says whether all is well.
+func (r *report) close() bool {
+	// A test that never ended took its package with it; what it wrote says why.
+	for test, output := range r.output {
+		fmt.Fprintf(r.out, "%s did not end:\n%s", test.Test, strings.Join(output, ""))
+		r.failed++
+	}
+	for _, skip := range r.skips {
+		fmt.Fprintln(r.out, "skipped:", skip)
+	}
+	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+	if r.passed+r.failed+r.skipped == 0 {
+		fmt.Fprintln(r.out, "no test ran")
+		return false
+	}
+	return r.failed == 0 && !r.broken
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+const header = `{"Action":"start","Package":"p"}
+{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"run","Package":"p","Test":"TestA/one"}
+`
+
+func TestReport(t *testing.T) {
+	for name, test := range map[string]struct {
+		events string
+		want   []string
+		well   bool
+	}{
+		"all is well": {header + `{"Action":"output","Package":"p","Test":"TestA/one","Output":"        clients saw requests=7\n"}
+{"Action":"pass","Package":"p","Test":"TestA/one"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Output":"PASS\n"}
+{"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}
+{"Action":"pass","Package":"p"}
+`, []string{"TestA/one: clients saw requests=7\n", "ok  \tp\t0.1s\n", "1 passed, 0 failed, 0 skipped\n"}, true},
+		"a test fails": {header + `{"Action":"output","Package":"p","Test":"TestA/one","Output":"    a_test.go:7: why\n"}
+{"Action":"fail","Package":"p","Test":"TestA/one"}
+{"Action":"fail","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Output":"FAIL\tp\t0.1s\n"}
+{"Action":"fail","Package":"p"}
+`, []string{"a_test.go:7: why\n", "FAIL\tp\t0.1s\n", "0 passed, 1 failed, 0 skipped\n"}, false},
+		"a test is skipped": {header + `{"Action":"output","Package":"p","Test":"TestA/one","Output":"    a_test.go:7: no such machine\n"}
+{"Action":"skip","Package":"p","Test":"TestA/one"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"pass","Package":"p"}
+`, []string{"skipped: TestA/one: no such machine\n", "0 passed, 0 failed, 1 skipped\n"}, true},
+		"a package does not build": {`{"ImportPath":"p","Action":"build-output","Output":"p.go:1: undefined: x\n"}
+{"ImportPath":"p","Action":"build-fail"}
+`, []string{"p.go:1: undefined: x\n"}, false},
+		"a test never ends": {header, []string{"TestA/one did not end"}, false},
+		"go test refuses":   {"flag provided but not defined: -x\n", []string{"flag provided", "no test ran"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			r := &report{out: &out, output: map[event][]string{}, parents: map[event]bool{}}
+			if err := r.read(strings.NewReader(test.events)); err != nil {
+				t.Fatal(err)
+			}
+			if well := r.close(); well != test.well {
+				t.Errorf("all is well: %v, want %v", well, test.well)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("%q is not in:\n%s", want, out.String())
+				}
+			}
+		})
+	}
+}
