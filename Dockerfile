@@ -1,0 +1,35 @@
+# The static binary, for any image that has gunicorn in it:
+#
+#   COPY --from=stablehand /stablehand /usr/local/bin/
+#
+# is had with `docker build --target binary -t stablehand .`. The last stage is
+# the Flask example, ready to run.
+
+ARG GO_IMAGE=golang:1.26
+ARG PYTHON_IMAGE=python:3-slim
+
+FROM ${GO_IMAGE} AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -ldflags=-s -o /stablehand ./cmd/stablehand
+
+FROM scratch AS binary
+COPY --from=build /stablehand /stablehand
+ENTRYPOINT ["/stablehand"]
+
+FROM ${PYTHON_IMAGE} AS example
+WORKDIR /app
+COPY examples/flask/requirements.txt ./
+RUN python3 -m venv /venv && /venv/bin/pip install --no-cache-dir --requirement requirements.txt
+ENV PATH=/venv/bin:$PATH
+COPY --from=binary /stablehand /usr/local/bin/stablehand
+COPY examples/flask/app.py examples/flask/gunicorn.conf.py ./
+# A user without a home: gunicorn puts its control socket there.
+ENV HOME=/tmp
+USER nobody
+ENV STABLEHAND_WATCH=gunicorn.conf.py,app.py
+EXPOSE 8000
+ENTRYPOINT ["stablehand"]
+CMD ["--bind=0.0.0.0:8000", "app:app"]
