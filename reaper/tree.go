@@ -18,8 +18,6 @@ import (
 type Info struct {
 	PID     int
 	Parent  int
-	Group   int
-	Session int
 	State   byte   // R, S, D, T, Z … as in proc(5)
 	Started uint64 // clock ticks after boot; with PID it names one process for ever
 }
@@ -38,16 +36,10 @@ func Stat(pid int) (Info, error) {
 	if len(fields) < 20 {
 		return Info{}, fmt.Errorf("/proc/%d/stat: cannot read %q", pid, b)
 	}
-	n := func(field int) int { v, _ := strconv.Atoi(fields[field-3]); return v }
+	// Fields count from 1 in proc(5), and the state is the third.
+	parent, _ := strconv.Atoi(fields[4-3])
 	started, err := strconv.ParseUint(fields[22-3], 10, 64)
-	return Info{
-		PID:     pid,
-		State:   fields[0][0],
-		Parent:  n(4),
-		Group:   n(5),
-		Session: n(6),
-		Started: started,
-	}, err
+	return Info{PID: pid, State: fields[0][0], Parent: parent, Started: started}, err
 }
 
 // Children lists the pids of a process's children, dead ones not yet reaped
