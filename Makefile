@@ -18,6 +18,10 @@ demo: build .venv/complete ## serve examples/flask at 127.0.0.1:8000; with DEMO=
 test: envs .venv/complete ## run every test, with every gunicorn that is promised to work
 	@go test $(RACE) -json -timeout 60m $(TESTFLAGS) ./... | go run ./internal/testreport
 
+.PHONY: bench
+bench: envs ## measure reloads by HUP, by hand and by stablehand, side by side
+	go test -run='^$$' -bench=Reload -benchtime=$(or $(RELOADS),3)x -timeout 60m ./cmd/stablehand
+
 .PHONY: lint
 lint: ## run gofmt, go vet, staticcheck and go mod tidy as checks
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

@@ -13,7 +13,7 @@ const newest = "gunicorn-27.0.1"
 // python returns the bin directory of a virtual environment that `make envs`
 // built. The test is skipped where it is not there, or does not exist for this
 // machine's Python.
-func python(t *testing.T, env string) string {
+func python(t testing.TB, env string) string {
 	t.Helper()
 	root := os.Getenv(envPython)
 	if root == "" {
@@ -33,7 +33,7 @@ func python(t *testing.T, env string) string {
 }
 
 // needModule skips the test where an environment's Python lacks a module.
-func needModule(t *testing.T, bin, module string) {
+func needModule(t testing.TB, bin, module string) {
 	t.Helper()
 	if err := exec.Command(filepath.Join(bin, "python"), "-c", "import "+module).Run(); err != nil {
 		t.Skipf("%s has no module %s", filepath.Dir(bin), module)
@@ -42,7 +42,7 @@ func needModule(t *testing.T, bin, module string) {
 
 // needOtherUser skips the test where gunicorn cannot drop its privileges, or
 // where another user may not read its Python.
-func needOtherUser(t *testing.T, bin string) {
+func needOtherUser(t testing.TB, bin string) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only root can run gunicorn's workers as another user")

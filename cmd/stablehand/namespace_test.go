@@ -48,7 +48,7 @@ var namespaces sync.Map // of mode to func() error
 
 // needNamespace skips the test where this machine or this user may not have
 // the namespaces that the mode needs.
-func needNamespace(t *testing.T, m mode) {
+func needNamespace(t testing.TB, m mode) {
 	t.Helper()
 	try, _ := namespaces.LoadOrStore(m, sync.OnceValue(func() error {
 		line := unshare(m, "true")
