@@ -3,6 +3,7 @@ package entrypoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,8 +83,22 @@ func (l *loop) bootFailed(err error) {
 		l.log.Error("the command ended without a gunicorn", "reason", exit.Status, "code", l.code)
 	default:
 		l.exitWith(exit.Status)
-		l.log.Error("gunicorn ended before it was ready", "reason", err, "code", l.code)
+		l.log.Error("gunicorn ended before it was ready", append([]any{"reason", err, "code", l.code}, l.twin()...)...)
 	}
+}
+
+// twin tells, for the log, of another gunicorn that may hold our address and
+// that a pidfile would have let us adopt.
+func (l *loop) twin() []any {
+	if l.command == nil || l.command.Pidfile != "" {
+		return nil
+	}
+	pid := gunicorn.Twin(l.command.Argv)
+	if pid == 0 {
+		return nil
+	}
+	return []any{"do", fmt.Sprintf("process %d is a gunicorn with the same words, and may have its address: stop it; "+
+		"with --pid FILE among gunicorn's words a start adopts one that was left behind", pid)}
 }
 
 // deliver sends a signal to a master as soon as the master handles it.

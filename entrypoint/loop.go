@@ -54,6 +54,7 @@ type loop struct {
 // what has started it.
 type launched struct {
 	*reaper.Process
+	Command
 	ended bool // the loop has taken note of its end
 }
 

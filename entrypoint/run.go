@@ -83,7 +83,7 @@ func runManaged(c Config, command Command, r *reaper.Reaper, signals <-chan os.S
 	if err != nil {
 		return startFailed(err, command, log)
 	}
-	l.command = &launched{Process: p}
+	l.command = &launched{Process: p, Command: command}
 	return l.run(signals, w.Changes())
 }
 

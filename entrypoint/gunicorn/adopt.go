@@ -12,8 +12,9 @@ import (
 )
 
 // Adopt takes over the living master that a pidfile names, if there is one;
-// it returns nil where there is not, and removes a file that is stale. It is an error if the pid in it is alive
-// and no gunicorn master: gunicorn would refuse to start there.
+// it returns nil where there is not, and removes a file that is stale. It is an
+// error if the pid in it is alive and no gunicorn master: gunicorn would refuse
+// to start there.
 func Adopt(r *reaper.Reaper, pidfile string) (*Master, error) {
 	b, err := os.ReadFile(pidfile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -71,6 +72,19 @@ func Daemonised() bool {
 		}
 	}
 	return false
+}
+
+// Twin is the pid of a gunicorn that runs elsewhere with the same words, after
+// the first, as a command that has ended; 0 if there is none. It may hold the
+// address that the command was refused: one whose stablehand was killed, and
+// that cannot be adopted without a pidfile.
+func Twin(argv []string) int {
+	words := argv[1:]
+	pid, _ := topmost(1, func(pid int) bool {
+		line := cmdline(pid)
+		return runs(pid) && len(line) > len(words) && slices.Equal(line[len(line)-len(words):], words)
+	})
+	return pid
 }
 
 func alive(pid int) bool {
