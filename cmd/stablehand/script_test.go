@@ -27,6 +27,20 @@ func TestScript(t *testing.T) {
 	}
 }
 
+// TestStop runs testdata/stop, a stop in each step of a container's life, with
+// each signal that stops.
+func TestStop(t *testing.T) {
+	for _, m := range []mode{asInit, notAsInit} {
+		for _, signal := range []string{"TERM", "INT", "QUIT"} {
+			t.Run(string(m)+"/"+signal, func(t *testing.T) {
+				t.Parallel()
+				needNamespace(t, m)
+				run(t, "stop", m, python(t, newest), map[string]string{"SIGNAL": signal})
+			})
+		}
+	}
+}
+
 // TestHandoff runs testdata/handoff on every gunicorn, worker class and way of
 // serving that a handoff is promised for.
 func TestHandoff(t *testing.T) {
