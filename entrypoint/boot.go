@@ -22,8 +22,8 @@ func (l *loop) boot(ctx context.Context, first *generation) func() {
 			if err != nil {
 				return func() { l.bootFailed(err) }
 			}
-			first = &generation{Master: master, number: 1}
-			l.note(func() { l.successor, l.started = first, 1 })
+			first = newGeneration(master, 1)
+			l.note(func() { l.successor, l.numbered = first, 1 })
 			l.log.Info("master found", "generation", 1, "pid", first.PID())
 		}
 		l.enter("warm")
@@ -53,13 +53,17 @@ func (l *loop) wasNoMaster(first *generation, err error) bool {
 // booted makes the first generation the serving one.
 func (l *loop) booted(first *generation, begun time.Time) {
 	l.serving, l.successor = first, nil
+	first.since = time.Now()
+	if l.command != nil && !l.moved { // of one that was adopted nobody knows
+		first.content = l.disk
+	}
 	l.log.Info("serving", "generation", 1, "pid", first.PID(), "workers", first.Workers().All, "took", since(begun))
 	for _, sig := range l.kept {
 		l.deliver(first, sig)
 	}
 	l.kept = nil
 	if first.HasSuccessor() {
-		l.want("a successor is there already", 0)
+		l.order("a successor is there already")
 	}
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"path"
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,8 +37,29 @@ type Config struct {
 	Retry        time.Duration `env:"RETRY, default=10s" help:"first pause before a failed handoff is tried again; doubles up to 5m; a new change starts afresh; 0 = never"`
 	StopDelay    time.Duration `env:"STOP_DELAY, default=0" help:"keep serving this long after SIGTERM, while load balancers take the pod out"`
 	StopTimeout  time.Duration `env:"STOP_TIMEOUT, default=0" help:"then TERM; SIGKILL what is left after this; 0 leaves that to the runtime"`
+	Control      string        `env:"CONTROL" help:"socket at which reload, status and healthcheck talk to it; if not set, in a private directory: $XDG_RUNTIME_DIR/stablehand, /run/stablehand or one in /tmp"`
+	HTTP         Address       `env:"HTTP" want:"host:port or :port, such as 127.0.0.1:9090 or :9090" help:"address for /livez, /readyz and /metrics, such as :9090; off if not set"`
 	LogLevel     slog.Level    `env:"LOG_LEVEL, default=info" want:"debug, info, warn or error" help:"debug, info, warn or error"`
 	LogFormat    LogFormat     `env:"LOG_FORMAT, default=auto" want:"auto, tint, text or json" help:"auto: tint on a terminal, logfmt text otherwise; also tint, text, json"`
+}
+
+// Address is where to listen: host:port, or :port for every address.
+type Address string
+
+// UnmarshalText takes nothing, or a host, which may be empty, and a port.
+func (a *Address) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(string(text))
+	if err != nil {
+		return err
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return err
+	}
+	*a = Address(text)
+	return nil
 }
 
 // Variable is one variable of the environment, as it is shown to people.

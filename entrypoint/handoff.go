@@ -2,12 +2,12 @@ package entrypoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stablehand/stablehand/entrypoint/control"
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/reaper"
 )
@@ -37,67 +37,63 @@ func (l *loop) warming(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready in %v (READY_TIMEOUT)", limit))
 }
 
-// failure is why a handoff was rolled back, and in which step.
-type failure struct {
-	step string
-	err  error
-}
-
-func (f *failure) Error() string { return f.step + ": " + f.err.Error() }
+// rolledBack is why a handoff was rolled back.
+type rolledBack struct{ error }
 
 // beginHandoff begins the handoff that is wanted.
 func (l *loop) beginHandoff() {
-	old, begun := l.serving, time.Now()
-	l.started++
-	number := l.started
-	l.log.Info("handoff", "from", old.number, "to", number, "reason", l.wanted.reason)
+	old, want := l.serving, l.wanted
 	l.wanted = nil
+	l.numbered++
+	l.now = newHanding(old.number, l.numbered, want)
+	l.now.content = l.disk
+	l.log.Info("handoff", "from", old.number, "to", l.numbered, "reason", want.reason)
+	number := l.numbered
 	l.begin("spawn", func(ctx context.Context) func() {
 		err := l.handoff(ctx, old, number)
-		return func() { l.handedOff(number, begun, err) }
+		return func() { l.handedOff(err) }
 	})
 }
 
 // handoff replaces the serving generation by a new one. When it returns an
-// error before the old generation was told to retire, a *failure, nothing is
+// error before the old generation was told to retire, a rolledBack, nothing is
 // left of the successor and the old one was not touched. The end of ctx rolls
 // back, too; once the old one retires there is no way back.
 func (l *loop) handoff(ctx context.Context, old *generation, number int) error {
-	begun := time.Now()
 	warming, cancel := l.warming(ctx)
 	defer cancel()
 	hint := old.Workers().All
 
 	master, err := old.Spawn(warming)
 	if err != nil {
-		return &failure{"spawn", err}
+		return rolledBack{err}
 	}
-	next := &generation{Master: master, number: number}
+	next := newGeneration(master, number)
 	l.note(func() { l.successor = next })
-	l.did("spawned", next, &begun)
+	l.did("spawned", next)
 
 	l.enter("warm")
 	if err := next.Ready(warming, hint, l.workers); err != nil {
-		return l.rollBack(old, next, "warm", err)
+		return l.rollBack(old, next, err)
 	}
-	l.did("warmed", next, &begun)
+	l.did("warmed", next)
 
 	l.enter("soak")
 	if err := next.Soak(ctx, l.config.Soak); err != nil {
-		return l.rollBack(old, next, "soak", err)
+		return l.rollBack(old, next, err)
 	}
 	if l.config.Soak > 0 {
-		l.did("soaked", next, &begun)
+		l.did("soaked", next)
 	}
 
 	l.enter("retire")
 	if err := l.commit(old, next); err != nil {
-		return l.rollBack(old, next, "retire", err)
+		return l.rollBack(old, next, err)
 	}
 	if err := l.retire(old, next); err != nil {
 		return err
 	}
-	l.did("retired", old, &begun)
+	l.did("retired", old)
 
 	l.enter("promote")
 	promoting, cancel := context.WithTimeout(ctx, promoteTimeout)
@@ -107,19 +103,23 @@ func (l *loop) handoff(ctx context.Context, old *generation, number int) error {
 		return err
 	}
 	if err == nil {
-		l.did("promoted", next, &begun)
+		l.did("promoted", next)
 	}
 	return nil
 }
 
-// did logs that a step is done, and begins to time the next.
-func (l *loop) did(step string, g *generation, begun *time.Time) {
-	l.log.Info(step, "generation", g.number, "pid", g.PID(), "took", since(*begun))
-	*begun = time.Now()
+// did notes that the step is done, in the words of the log.
+func (l *loop) did(what string, g *generation) {
+	l.note(func() {
+		took := since(l.step.since)
+		l.log.Info(what, "generation", g.number, "pid", g.PID(), "took", took)
+		l.now.Steps = append(l.now.Steps, control.Step{Name: l.step.name, Took: seconds(took)})
+		l.counts.steps[l.step.name].Observe(seconds(took))
+	})
 }
 
-// rollBack ends the successor and all its processes, and says why.
-func (l *loop) rollBack(old, next *generation, step string, why error) error {
+// rollBack ends the successor and all its processes.
+func (l *loop) rollBack(old, next *generation, why error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout+rollBackGrace)
 	defer cancel()
 	grace := time.Duration(0)
@@ -131,7 +131,7 @@ func (l *loop) rollBack(old, next *generation, step string, why error) error {
 	}
 	old.Forget()
 	l.note(func() { l.successor = nil })
-	return &failure{step, why}
+	return rolledBack{why}
 }
 
 // commit makes the successor the serving generation, unless it has just ended
@@ -145,6 +145,10 @@ func (l *loop) commit(old, next *generation) (err error) {
 			err = &gunicorn.ExitError{PID: next.PID(), Status: next.Status()}
 		default:
 			l.serving, l.retiring, l.successor = next, old, nil
+			next.since = time.Now()
+			if !l.moved {
+				next.content = l.now.content
+			}
 		}
 	})
 	return err
@@ -172,36 +176,4 @@ func (l *loop) retire(old, next *generation) error {
 	}
 	l.note(func() { l.retiring = nil })
 	return nil
-}
-
-// handedOff takes note of how a handoff ended.
-func (l *loop) handedOff(number int, begun time.Time, err error) {
-	if err == nil {
-		l.pause = 0
-		l.log.Info("handed off", "generation", number, "pid", l.serving.PID(), "took", since(begun))
-		return
-	}
-	var failed *failure
-	if !errors.As(err, &failed) {
-		if !l.stopping {
-			l.log.Error("the handoff failed", "generation", number, "reason", err)
-		}
-		return
-	}
-	attrs := []any{"generation", number, "step", failed.step, "reason", failed.err, "took", since(begun)}
-	switch {
-	case l.stopping:
-		l.log.Info("rolled back", attrs...)
-		return
-	case l.serving.Dead():
-		l.log.Error("rolled back, and nothing serves", attrs...)
-		return
-	}
-	if pause := l.retry(); pause > 0 {
-		attrs = append(attrs, "retry", pause)
-	}
-	if l.config.Retry == 0 {
-		attrs = append(attrs, "retry", "never")
-	}
-	l.log.Error("rolled back", append(attrs, "serving", l.serving.number)...)
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stablehand/stablehand/entrypoint/control"
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/watch"
 	"github.com/stablehand/stablehand/reaper"
@@ -25,20 +26,28 @@ const stillEvery = 10 * time.Second
 // belongs to the goroutine in run. Boot and handoff are tasks, one at a time,
 // in a goroutine of their own; what they find out they have the loop note.
 type loop struct {
-	config Config
-	reaper *reaper.Reaper
-	log    *slog.Logger
+	config  Config
+	reaper  *reaper.Reaper
+	log     *slog.Logger
+	started time.Time
 
 	command   *launched   // nil where a running gunicorn was adopted
 	serving   *generation // nil until the first is ready
 	successor *generation // coming up: in boot generation 1, then a handoff's
 	retiring  *generation // told to finish, once its successor serves
-	started   int         // generations so far
+	numbered  int         // generations so far
 
-	notes  chan func()             // from the task, to be run by the loop
+	disk   watch.Content // what is watched holds this, as far as is known
+	moved  bool          // it has changed since the task began
+	counts totals
+
+	notes  chan func()             // to be run by the loop: from the task, and from who asks
+	ended  chan struct{}           // closed when the loop turns no more
 	cancel context.CancelCauseFunc // ends the task; nil where none runs
 	step   step                    // of the task
-	wanted *want                   // the next handoff, nil if there is none to come
+	now    *handing                // the handoff that is this task; nil if it is none
+	last   *control.Handoff        // the last one that ended
+	wanted *want                   // the next one, nil if there is none to come
 	pause  time.Duration           // before the last retry of a failed handoff
 	kept   []unix.Signal           // for the first master, once it serves
 	blind  bool                    // it has been said that heartbeats cannot be read
@@ -61,8 +70,15 @@ type launched struct {
 // generation is one gunicorn master with its workers.
 type generation struct {
 	*gunicorn.Master
-	number int
-	ended  bool // the loop has taken note of its master's end
+	number  int
+	seen    time.Time     // since when it has been known
+	since   time.Time     // since when it serves
+	content watch.Content // of what is watched, that it has read; zero if nobody knows
+	ended   bool          // the loop has taken note of its master's end
+}
+
+func newGeneration(m *gunicorn.Master, number int) *generation {
+	return &generation{Master: m, number: number, seen: time.Now()}
 }
 
 // end is closed when the command ends, and nil where that is no news.
@@ -85,21 +101,24 @@ func (g *generation) end() <-chan struct{} {
 type step struct {
 	name    string
 	since   time.Time
-	said    time.Time // when it was last said that it goes on
-	workers gunicorn.Workers
+	said    time.Time        // when it was last said that it goes on
+	workers gunicorn.Workers // that the task has brought up
 }
 
 // want is a handoff to come.
 type want struct {
-	reason string
-	at     time.Time
+	reason    string
+	at        time.Time
+	ordered   bool // and not only for a change of content
+	followers []follower
 }
 
 // errStopping is why a task ends when stablehand is told to stop.
 var errStopping = errors.New("stablehand is stopping")
 
 func newLoop(c Config, r *reaper.Reaper, log *slog.Logger) *loop {
-	return &loop{config: c, reaper: r, log: log, notes: make(chan func())}
+	return &loop{config: c, reaper: r, log: log, started: time.Now(),
+		notes: make(chan func()), ended: make(chan struct{}), counts: newTotals()}
 }
 
 // run turns until the container's life is over, and returns its exit code.
@@ -133,6 +152,8 @@ func (l *loop) run(signals <-chan os.Signal, changes <-chan watch.Change) int {
 			l.sayStill()
 		}
 	}
+	l.unwant()
+	close(l.ended)
 	return l.leave()
 }
 
@@ -188,7 +209,7 @@ func (l *loop) servingEnded() {
 // begin starts a task. What the task returns is run by the loop when it ends.
 func (l *loop) begin(name string, task func(ctx context.Context) func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	l.cancel = cancel
+	l.cancel, l.moved, l.step = cancel, false, step{}
 	l.enters(name)
 	go func() {
 		last := task(ctx)
@@ -212,7 +233,8 @@ func (l *loop) enter(name string) { l.note(func() { l.enters(name) }) }
 
 func (l *loop) enters(name string) {
 	now := time.Now()
-	l.step = step{name: name, since: now, said: now}
+	l.step = step{name: name, since: now, said: now, workers: l.step.workers}
+	l.tell()
 }
 
 // workers notes what is known of the workers that are coming up.
@@ -224,6 +246,7 @@ func (l *loop) workers(w gunicorn.Workers) {
 				gunicorn.BlindFor.String(), "do", "run stablehand as gunicorn's user, or with the capability SYS_PTRACE")
 		}
 		l.step.workers = w
+		l.tell()
 		l.log.Debug("workers", "ready", w.Ready, "all", w.All)
 	})
 }
@@ -247,3 +270,6 @@ func (l *loop) sayStill() {
 
 // since is the time from t on, as it is logged.
 func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
+
+// seconds is a duration as machines are told it.
+func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }

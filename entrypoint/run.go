@@ -2,8 +2,10 @@ package entrypoint
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -12,6 +14,7 @@ import (
 	"github.com/kballard/go-shellquote"
 	"golang.org/x/sys/unix"
 
+	"github.com/stablehand/stablehand/entrypoint/control"
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/watch"
 	"github.com/stablehand/stablehand/reaper"
@@ -74,9 +77,16 @@ func runManaged(c Config, command Command, r *reaper.Reaper, signals <-chan os.S
 	}
 	defer w.Close()
 	l := newLoop(c, r, log)
+	l.disk = w.First()
+	server, err := listen(c, answers{l, w, c.WatchOptions(log)}, log)
+	if err != nil {
+		log.Error("cannot listen", "reason", err, "code", ExitUsage)
+		return ExitUsage
+	}
+	defer server.Close()
 	if adopted != nil {
 		log.Info("adopted a running gunicorn", "pid", adopted.PID(), "pidfile", command.Pidfile)
-		l.successor, l.started = &generation{Master: adopted, number: 1}, 1
+		l.successor, l.numbered = newGeneration(adopted, 1), 1
 		return l.run(signals, w.Changes())
 	}
 	p, err := start(command, r, log, nil)
@@ -85,6 +95,29 @@ func runManaged(c Config, command Command, r *reaper.Reaper, signals <-chan os.S
 	}
 	l.command = &launched{Process: p, Command: command}
 	return l.run(signals, w.Changes())
+}
+
+// listen begins to answer an operator. Without a socket that nobody asked for
+// a container can live.
+func listen(c Config, a answers, log *slog.Logger) (*control.Server, error) {
+	socket, err := control.Listen(c.Control)
+	switch {
+	case errors.Is(err, control.ErrLives):
+		return nil, fmt.Errorf("%w: give each its own %sCONTROL", err, Prefix)
+	case err != nil && c.Control != "":
+		return nil, fmt.Errorf("%sCONTROL: %w", Prefix, err)
+	case err != nil:
+		log.Warn("no control socket: reload, status and healthcheck will find nobody", "reason", err,
+			"do", "set "+Prefix+"CONTROL to a path in a directory that can be written")
+	}
+	var address net.Listener
+	if c.HTTP != "" {
+		if address, err = net.Listen("tcp", string(c.HTTP)); err != nil {
+			control.Serve(a, socket, nil, log).Close()
+			return nil, fmt.Errorf("%sHTTP: %w", Prefix, err)
+		}
+	}
+	return control.Serve(a, socket, address, log), nil
 }
 
 func adopt(command Command, r *reaper.Reaper) (*gunicorn.Master, error) {

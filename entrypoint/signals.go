@@ -19,7 +19,7 @@ func (l *loop) signal(sig unix.Signal) {
 		l.stop(sig)
 	case unix.SIGHUP, unix.SIGUSR2:
 		l.log.Info("handoff asked for", "signal", reaper.SignalName(sig))
-		l.want(reaper.SignalName(sig), 0)
+		l.order(reaper.SignalName(sig))
 	case unix.SIGUSR1, unix.SIGTTIN, unix.SIGTTOU:
 		l.pass(sig)
 	default:
@@ -77,7 +77,8 @@ func (l *loop) stop(sig unix.Signal) {
 	name := reaper.SignalName(sig)
 	switch {
 	case !l.stopping:
-		l.stopping, l.wanted = true, nil
+		l.stopping = true
+		l.unwant()
 		if l.cancel != nil {
 			l.cancel(errStopping)
 		}

@@ -5,34 +5,77 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stablehand/stablehand/entrypoint/control"
 	"github.com/stablehand/stablehand/entrypoint/watch"
 )
 
 // changed takes note of changed content. A change is tried at once even where
-// the one before it has failed.
+// the one before it has failed, and needs nothing where what serves has read
+// just this content.
 func (l *loop) changed(change watch.Change) {
-	l.log.Info("content changed", "paths", strings.Join(change.Paths, ","))
+	l.disk, l.moved = change.Content, true
 	l.pause = 0
+	paths := strings.Join(change.Paths, ",")
+	if l.cancel == nil && l.inSync() {
+		l.log.Info("content is again what serves: no handoff", "paths", paths)
+		l.dropNeedless()
+		return
+	}
+	l.log.Info("content changed", "paths", paths)
 	delay := time.Duration(0)
 	if l.config.Jitter > 0 {
 		delay = rand.N(l.config.Jitter)
 		l.log.Info("waiting before the handoff", "jitter", delay.Round(time.Millisecond))
 	}
-	l.want("content changed", delay)
+	l.want(want{reason: "content changed", at: time.Now().Add(delay)})
 }
 
-// want asks for a handoff after a delay, as soon as serving and no other task
-// allows. Of several wants one handoff comes, at the earliest of their times.
-func (l *loop) want(reason string, delay time.Duration) {
+// inSync says whether the serving generation is known to have read the watched
+// content as it is now.
+func (l *loop) inSync() bool {
+	return l.serving != nil && l.disk != watch.Content{} && l.serving.content == l.disk
+}
+
+// dropNeedless takes back a handoff that is wanted only to have the content
+// read which the serving generation has read.
+func (l *loop) dropNeedless() {
+	if l.wanted != nil && !l.wanted.ordered && l.inSync() {
+		l.wanted = nil
+	}
+}
+
+// order asks for a handoff now, whatever the content.
+func (l *loop) order(reason string, followers ...follower) {
+	l.want(want{reason: reason, at: time.Now(), ordered: true, followers: followers})
+}
+
+// want asks for a handoff, as soon as serving and no other task allows. Of
+// several wants one handoff comes, at the earliest of their times.
+func (l *loop) want(w want) {
 	if l.stopping {
-		l.log.Info("no handoff: stopping", "reason", reason)
+		l.log.Info("no handoff: stopping", "reason", w.reason)
 		return
 	}
-	at := time.Now().Add(delay)
-	if l.wanted != nil && l.wanted.at.Before(at) {
-		at = l.wanted.at
+	if was := l.wanted; was != nil {
+		if was.at.Before(w.at) {
+			w.at = was.at
+		}
+		w.ordered = w.ordered || was.ordered
+		w.followers = append(was.followers, w.followers...)
 	}
-	l.wanted = &want{reason: reason, at: at}
+	l.wanted = &w
+}
+
+// unwant takes back whatever handoff is wanted: none will come any more.
+func (l *loop) unwant() {
+	if l.wanted == nil {
+		return
+	}
+	for _, f := range l.wanted.followers {
+		f.tell(control.Handoff{Reason: l.wanted.reason, Outcome: control.Stopped, Failure: errStopping.Error()})
+		close(f)
+	}
+	l.wanted = nil
 }
 
 // due fires when the handoff that is wanted is to begin.
@@ -43,13 +86,20 @@ func (l *loop) due() <-chan time.Time {
 	return time.After(time.Until(l.wanted.at))
 }
 
-// retry plans the next try of a failed handoff, unless a change or an order
-// has come meanwhile. It returns the pause, 0 for none.
-func (l *loop) retry() time.Duration {
-	if l.config.Retry == 0 || l.wanted != nil {
-		return 0
+// retry plans the next try of the handoff that has just failed, unless a change
+// or an order has come meanwhile. It returns the pause, 0 where there is no
+// retry, and what the log says of it.
+func (l *loop) retry() (time.Duration, any) {
+	l.dropNeedless()
+	switch {
+	case l.wanted != nil:
+		return 0, "now"
+	case !l.now.ordered && l.inSync():
+		return 0, "not needed"
+	case l.config.Retry == 0:
+		return 0, "never"
 	}
 	l.pause = min(max(2*l.pause, l.config.Retry), max(maxRetry, l.config.Retry))
-	l.wanted = &want{reason: "retry", at: time.Now().Add(l.pause)}
-	return l.pause
+	l.want(want{reason: "retry", at: time.Now().Add(l.pause), ordered: l.now.ordered})
+	return l.pause, l.pause
 }

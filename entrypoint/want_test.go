@@ -14,13 +14,14 @@ import (
 func servingLoop(c Config) *loop {
 	l := newLoop(c, nil, slog.New(slog.DiscardHandler))
 	l.serving = &generation{Master: &gunicorn.Master{}, number: 1}
+	l.now = &handing{} // the one that has failed last
 	return l
 }
 
 func TestRetryDoublesUpToFiveMinutes(t *testing.T) {
 	l := servingLoop(Config{Retry: 10 * time.Second})
 	for _, want := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
-		if got := l.retry(); got != want*time.Second {
+		if got, _ := l.retry(); got != want*time.Second {
 			t.Errorf("pause %v, want %v", got, want*time.Second)
 		}
 		l.wanted = nil // as when it begins
@@ -30,7 +31,7 @@ func TestRetryDoublesUpToFiveMinutes(t *testing.T) {
 func TestRetryLongerThanTheMaximumStays(t *testing.T) {
 	l := servingLoop(Config{Retry: time.Hour})
 	for range 2 {
-		if got := l.retry(); got != time.Hour {
+		if got, _ := l.retry(); got != time.Hour {
 			t.Errorf("pause %v, want 1h", got)
 		}
 		l.wanted = nil
@@ -39,7 +40,7 @@ func TestRetryLongerThanTheMaximumStays(t *testing.T) {
 
 func TestRetryZeroIsNever(t *testing.T) {
 	l := servingLoop(Config{})
-	if got := l.retry(); got != 0 || l.wanted != nil {
+	if got, _ := l.retry(); got != 0 || l.wanted != nil {
 		t.Errorf("pause %v, wanted %v, want neither", got, l.wanted)
 	}
 }
@@ -50,14 +51,14 @@ func TestNewChangeStartsAfresh(t *testing.T) {
 		l.retry()
 		l.wanted = nil
 		l.retry()
-		l.changed(watch.Change{Paths: []string{"a"}})
+		l.changed(watch.Change{Paths: []string{"a"}, Content: watch.Content{1}})
 		begun := time.Now()
 		<-l.due()
 		if waited := time.Since(begun); waited != 0 {
 			t.Errorf("the change waited %v for the retry", waited)
 		}
 		l.wanted = nil
-		if got := l.retry(); got != 10*time.Second {
+		if got, _ := l.retry(); got != 10*time.Second {
 			t.Errorf("pause %v after a new change, want the first one, 10s", got)
 		}
 	})
@@ -68,7 +69,7 @@ func TestJitterHoldsForChangesAndNotForOrders(t *testing.T) {
 		l := servingLoop(Config{Jitter: time.Minute})
 		var longest time.Duration
 		for range 100 {
-			l.changed(watch.Change{Paths: []string{"a"}})
+			l.changed(watch.Change{Paths: []string{"a"}, Content: watch.Content{1}})
 			begun := time.Now()
 			<-l.due()
 			waited := time.Since(begun)
@@ -81,8 +82,8 @@ func TestJitterHoldsForChangesAndNotForOrders(t *testing.T) {
 		if longest < 30*time.Second { // by chance once in 2^100
 			t.Errorf("the longest of 100 pauses was %v: not random in a minute", longest)
 		}
-		l.changed(watch.Change{Paths: []string{"a"}})
-		l.want("SIGHUP", 0)
+		l.changed(watch.Change{Paths: []string{"a"}, Content: watch.Content{1}})
+		l.order("SIGHUP")
 		begun := time.Now()
 		<-l.due()
 		if waited := time.Since(begun); waited != 0 {
@@ -95,7 +96,7 @@ func TestSeveralWantsAreOneHandoff(t *testing.T) {
 	l := servingLoop(Config{})
 	l.cancel = func(error) {} // a handoff runs
 	for range 3 {
-		l.changed(watch.Change{Paths: []string{"a"}})
+		l.changed(watch.Change{Paths: []string{"a"}, Content: watch.Content{1}})
 	}
 	if l.due() != nil {
 		t.Fatal("a handoff is due while another runs")
@@ -113,7 +114,7 @@ func TestSeveralWantsAreOneHandoff(t *testing.T) {
 func TestNothingIsWantedWhileStopping(t *testing.T) {
 	l := servingLoop(Config{})
 	l.stopping = true
-	l.want("SIGHUP", 0)
+	l.order("SIGHUP")
 	if l.due() != nil {
 		t.Error("a handoff is due while stopping")
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ type Reaper struct {
 	calls   chan func()      // run by the loop
 	quit    chan struct{}
 	ended   sync.WaitGroup
+	buried  atomic.Int64 // see Reaped
 
 	lock   sync.RWMutex  // go-reap's, see Reaper
 	reaped reap.PidCh    // unbuffered: go-reap pauses at each until we look
@@ -90,6 +92,10 @@ func probe() error {
 	}
 	return unix.Close(fd)
 }
+
+// Reaped counts the children that were reaped so far, those that matter
+// included. It may be called from any goroutine.
+func (r *Reaper) Reaped() int64 { return r.buried.Load() }
 
 // Close stops reaping. Processes go on; their Done may never be closed.
 func (r *Reaper) Close() {
@@ -245,6 +251,7 @@ func (r *Reaper) collect() {
 		// It is our zombie, so its pid is still its own.
 		var ws unix.WaitStatus
 		if got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil); err == nil && got == pid {
+			r.buried.Add(1)
 			r.settle(p, exited(ws))
 		}
 	}
@@ -271,6 +278,7 @@ func (r *Reaper) lend() {
 		r.collect()
 		select {
 		case pid := <-r.reaped:
+			r.buried.Add(1)
 			r.taken(pid)
 		case <-back:
 			return

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +33,7 @@ func run(words []string) int {
 			fmt.Fprint(stdout, help)
 			return 0
 		case "version":
-			fmt.Fprintln(stdout, "stablehand", version())
+			fmt.Fprintln(stdout, "stablehand", entrypoint.Version())
 			return 0
 		}
 	}
@@ -92,13 +91,4 @@ func printTable(out io.Writer, rows [][]string) {
 		}
 		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
-}
-
-// version is the module's, as the Go command recorded it in the binary.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }

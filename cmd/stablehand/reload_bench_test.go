@@ -79,6 +79,7 @@ func startReloaded(b *testing.B, bin, loadSeconds string, words []string) *reloa
 	}
 	defer logFile.Close()
 	env := append(os.Environ(), "LOAD_SECONDS="+loadSeconds, "STABLEHAND_WATCH=gunicorn.conf.py",
+		"STABLEHAND_CONTROL="+filepath.Join(r.dir, "control"),
 		fmt.Sprintf("GUNICORN_CMD_ARGS=--bind=127.0.0.1:%d", port),
 		fmt.Sprintf("PATH=%s:%s:%s", filepath.Dir(stablehand), bin, os.Getenv("PATH")))
 	// A shell stays PID 1 where nobody else does.

@@ -117,6 +117,7 @@ func setup(env *testscript.Env, m mode, vars map[string]string) error {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("XDG_RUNTIME_DIR", env.WorkDir) // where its control socket is to be
 	env.Setenv("GORACE", exitOnRace)
 	// Python takes a cached module for current when the file has the same size
 	// and was written in the same second, as scripts do.

@@ -39,6 +39,7 @@ func (w *Watcher) logFaults() {
 		if w.logged[path] == w.last.faults[path] {
 			continue
 		}
+		w.errors.Add(1)
 		if news++; news <= maxFaults {
 			w.options.Log.Warn(w.last.faults[path], "path", path)
 		}

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"crypto/sha256"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,15 @@ type Change struct {
 	// Paths are those of [Options.Paths] whose content changed, in their
 	// order and as they were written there.
 	Paths []string
+
+	// Content is what all of [Options.Paths] hold since then.
+	Content Content
 }
+
+// Content stands for the content of all paths together: the same for the same
+// content, however it got there. Its zero value stands for none that was ever
+// seen.
+type Content [sha256.Size]byte
 
 // Watcher watches until it is closed. Its goroutine owns all state.
 type Watcher struct {
@@ -24,12 +33,14 @@ type Watcher struct {
 	last    *look             // the last look
 	logged  map[string]string // its faults, as last written to the log
 	due     []string          // the entries whose content at rest waits to be reported
+	first   Content
 
 	changes chan Change
 	closing chan struct{}
 	close   sync.Once
 
 	looks, reads atomic.Int64 // looks taken and files read, for tests and benchmarks
+	errors       atomic.Int64 // see Errors
 }
 
 // New takes the first look before it returns: any change after New has
@@ -57,6 +68,7 @@ func New(o Options) (*Watcher, error) {
 	w.pace.looked(now, now, false) // as if it had cost nothing: only the first look reads everything
 	w.rest()
 	w.reported()
+	w.first = w.content()
 	go w.loop()
 	return w, nil
 }
@@ -66,6 +78,14 @@ func New(o Options) (*Watcher, error) {
 // merged into one, and what has been undone while it waited is not reported.
 // The channel is closed after [Watcher.Close].
 func (w *Watcher) Changes() <-chan Change { return w.changes }
+
+// First is the content at the look that [New] took.
+func (w *Watcher) First() Content { return w.first }
+
+// Errors counts what could not be watched as it should since [New]: paths that
+// were warned of, and events that were lost. It may be called from any
+// goroutine.
+func (w *Watcher) Errors() int64 { return w.errors.Load() }
 
 // Close ends the watch and returns when nothing of it runs any more. It may be
 // called more than once.
@@ -92,13 +112,14 @@ func (w *Watcher) loop() {
 		select {
 		case <-w.closing:
 			return
-		case changes <- Change{Paths: w.due}:
+		case changes <- Change{Paths: w.due, Content: w.content()}:
 			w.reported()
 		case ev := <-w.places.events():
 			if w.places.concerns(ev) {
 				w.pace.event(time.Now())
 			}
 		case err := <-w.places.errors():
+			w.errors.Add(1)
 			w.places.lost(err)
 			w.pace.event(time.Now())
 		case <-poll.rings():
@@ -135,6 +156,15 @@ func (w *Watcher) rest() {
 		}
 	}
 	w.logFaults()
+}
+
+// content is that at rest.
+func (w *Watcher) content() Content {
+	sum := sha256.New()
+	for _, e := range w.entries {
+		sum.Write(e.rest[:])
+	}
+	return Content(sum.Sum(nil))
 }
 
 func (w *Watcher) reported() {

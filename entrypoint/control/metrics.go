@@ -1,0 +1,5 @@
+package control
+
+import "net/http"
+
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {}

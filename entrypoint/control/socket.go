@@ -1,0 +1,127 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxPath is how long a socket's path may be: sun_path of unix(7), with a zero.
+const maxPath = 107
+
+// Paths lists where the socket may be, the first choice first: where CONTROL
+// says, or in a private directory for what runs, in $XDG_RUNTIME_DIR, in /run,
+// or, named by the user's id, among the temporary files.
+func Paths(said string) []string { return paths(said, os.Geteuid()) }
+
+func paths(said string, uid int) []string {
+	if said != "" {
+		return []string{said}
+	}
+	var list []string
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		list = append(list, filepath.Join(dir, "stablehand", "control"))
+	}
+	return append(list, "/run/stablehand/control",
+		filepath.Join(os.TempDir(), fmt.Sprintf("stablehand-%d", uid), "control"))
+}
+
+// ErrLives is the error of listening where another stablehand does.
+var ErrLives = errors.New("another stablehand listens there")
+
+// Listen listens at the first of the paths that can be had: the directory of a
+// path that was not said is made, and is to be ours and writable for nobody
+// else. A socket that a dead stablehand has left is replaced. The error wraps
+// ErrLives where a living one has its socket at the path that comes first.
+func Listen(said string) (net.Listener, error) {
+	var errs error
+	for _, path := range Paths(said) {
+		if said == "" {
+			if err := private(filepath.Dir(path)); err != nil {
+				errs = errors.Join(errs, err)
+				continue
+			}
+		}
+		socket, err := listen(path)
+		if err == nil || errors.Is(err, ErrLives) {
+			return socket, err
+		}
+		errs = errors.Join(errs, err)
+	}
+	return nil, errs
+}
+
+// private makes sure that a directory is there in which nobody else can put
+// anything.
+func private(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(dir) // a symlink may be somebody else's
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	if !info.IsDir() || int(owner) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s is not a directory in which only we can write", dir)
+	}
+	return nil
+}
+
+// listen listens at one path. Of two stablehands that do so at the same moment
+// the lock on the directory lets one after the other.
+func listen(path string) (net.Listener, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("%s: the path of a socket may have %d bytes, this has %d", path, maxPath, len(path))
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", dir.Name(), err)
+	}
+	if err := replace(path); err != nil {
+		return nil, err
+	}
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		// The file that bind makes gets the mode of the socket (unix(7) tells
+		// only of the umask, which is the whole process's).
+		if cerr := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
+	return config.Listen(context.Background(), "unix", path)
+}
+
+// replace removes the socket of a stablehand that is dead.
+func replace(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("%s is there already, and is no socket", path)
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+		return fmt.Errorf("%s: %w", path, ErrLives)
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return err
+	}
+	return os.Remove(path)
+}
