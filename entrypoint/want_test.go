@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stablehand/stablehand/entrypoint/control"
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/watch"
 )
@@ -117,5 +118,89 @@ func TestNothingIsWantedWhileStopping(t *testing.T) {
 	l.order("SIGHUP")
 	if l.due() != nil {
 		t.Error("a handoff is due while stopping")
+	}
+}
+
+// read is a change of content to the n-th.
+func read(n byte) watch.Change { return watch.Change{Paths: []string{"a"}, Content: watch.Content{n}} }
+
+func TestContentBackToWhatServesNeedsNoHandoff(t *testing.T) {
+	l := servingLoop(Config{Retry: time.Hour})
+	l.serving.content = watch.Content{1}
+	l.changed(read(2))
+	if l.due() == nil {
+		t.Fatal("no handoff is due for other content")
+	}
+	l.changed(read(1))
+	if l.due() != nil {
+		t.Error("a handoff is due for the content that serves")
+	}
+	l.retry()
+	l.changed(read(1))
+	if l.due() != nil {
+		t.Error("a retry is due for the content that serves")
+	}
+}
+
+func TestAnOrderIsCarriedOutWhateverTheContent(t *testing.T) {
+	l := servingLoop(Config{Retry: time.Hour})
+	l.serving.content, l.disk = watch.Content{1}, watch.Content{1}
+	l.changed(read(2))
+	l.order("SIGHUP")
+	l.changed(read(1))
+	if l.due() == nil {
+		t.Error("the order was taken back with the content")
+	}
+	l.wanted = nil // it begins, and fails
+	l.now.ordered = true
+	if pause, _ := l.retry(); pause != time.Hour {
+		t.Errorf("retried in %v, want 1h", pause)
+	}
+}
+
+func TestContentOfWhatServesIsNotKnownAfterAMoveMeanwhile(t *testing.T) {
+	l := servingLoop(Config{})
+	l.cancel = func(error) {} // a handoff runs, and what it reads nobody knows
+	l.changed(read(2))
+	l.cancel = nil
+	l.changed(read(3))
+	l.changed(read(2))
+	if l.due() == nil {
+		t.Error("no handoff is due for content that nobody is known to have read")
+	}
+}
+
+func TestFollowersAreToldOfTheHandoffAfterTheirOrder(t *testing.T) {
+	l := servingLoop(Config{})
+	first, second := make(follower, 1), make(follower, 1)
+	l.order("reload", first)
+	l.now = newHanding(1, 2, l.wanted)
+	l.wanted = nil
+	l.order("reload", second)
+	l.order("SIGHUP")
+	l.enters("warm")
+	if h := <-first; h.Generation != 2 || h.Step != "warm" {
+		t.Errorf("the first was told %+v", h)
+	}
+	if len(second) > 0 {
+		t.Errorf("the second was told of a handoff that had begun before its order: %+v", <-second)
+	}
+	l.stopping = true
+	l.unwant()
+	if h := <-second; h.Outcome != control.Stopped {
+		t.Errorf("the second was told %+v", h)
+	}
+	if _, open := <-second; open {
+		t.Error("the second is left waiting")
+	}
+}
+
+func TestASlowFollowerIsToldTheNewest(t *testing.T) {
+	f := make(follower, 1)
+	for n := range 100 {
+		f.tell(control.Handoff{Generation: n})
+	}
+	if h := <-f; h.Generation != 99 {
+		t.Errorf("told of %d, want 99", h.Generation)
 	}
 }
