@@ -8,7 +8,7 @@ RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
 
 .PHONY: build
 build: ## build bin/stablehand, a static binary (the default)
-	CGO_ENABLED=0 go build -trimpath -o bin/stablehand ./cmd/stablehand
+	CGO_ENABLED=0 go build -trimpath -ldflags=-s -o bin/stablehand ./cmd/stablehand
 
 .PHONY: demo
 demo: build .venv/complete ## serve examples/flask at 127.0.0.1:8000; with DEMO=auto change it under load and exit

@@ -1,7 +1,9 @@
 package control
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +12,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"syscall"
@@ -21,21 +22,16 @@ import (
 // ErrNothingRuns is the error of asking where no stablehand answers.
 var ErrNothingRuns = errors.New("no stablehand runs here")
 
-// Client asks a stablehand over its socket.
-type Client struct {
-	said string
-	http http.Client
-}
+// Client asks a stablehand over its socket, each question on a connection of
+// its own. It does without http.Client, which would make the binary larger by
+// half a megabyte for what nobody needs here.
+type Client struct{ said string }
 
 // NewClient asks at the path that CONTROL says, or wherever [Listen] may have
 // chosen to listen.
-func NewClient(said string) *Client {
-	c := &Client{said: said}
-	c.http.Transport = &http.Transport{DialContext: c.dial}
-	return c
-}
+func NewClient(said string) *Client { return &Client{said} }
 
-func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	candidates := Paths(c.said)
 	// In a container that another user has entered, as docker exec -u root
 	// does, the socket is where PID 1's user has it.
@@ -55,28 +51,57 @@ func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return nil, fmt.Errorf("%w (nobody listens at %s)", ErrNothingRuns, strings.Join(Paths(c.said), ", "))
 }
 
-// ask sends a request and returns the answer, or an error where it is not one
-// of success.
-func (c *Client) ask(ctx context.Context, method, path, accept string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, "http://stablehand"+path, nil)
+// ask sends a request and returns the body of the answer, or an error where it
+// is not one of success. The end of ctx ends the conversation.
+func (c *Client) ask(ctx context.Context, method, path, accept string) (io.ReadCloser, error) {
+	request, err := http.NewRequest(method, "http://stablehand"+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Accept", accept)
-	answer, err := c.http.Do(r)
-	var failed *url.Error
-	if errors.As(err, &failed) {
-		return nil, failed.Err // the address is no real one
-	}
+	request.Header.Set("Accept", accept)
+	request.Close = true
+	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
+	body := &body{Conn: conn, stop: context.AfterFunc(ctx, func() { conn.Close() })}
+	if err := body.converse(request); err != nil {
+		body.Close()
+		return nil, cmp.Or(ctx.Err(), err)
+	}
+	return body, nil
+}
+
+// body is that of an answer, and the connection that it comes from.
+type body struct {
+	net.Conn
+	io.Reader
+	stop func() bool
+}
+
+func (b *body) Read(p []byte) (int, error) { return b.Reader.Read(p) }
+
+func (b *body) Close() error {
+	b.stop()
+	return b.Conn.Close()
+}
+
+// converse sends the request and reads as far as the body, if there is one to
+// be read.
+func (b *body) converse(request *http.Request) error {
+	if err := request.Write(b.Conn); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(b.Conn), request)
+	if err != nil {
+		return err
+	}
+	b.Reader = answer.Body
 	if answer.StatusCode < 300 {
-		return answer, nil
+		return nil
 	}
-	defer answer.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxBody))
-	return nil, errors.New(string(bytes.TrimSpace(text)))
+	text, _ := io.ReadAll(io.LimitReader(b, maxBody))
+	return errors.New(string(bytes.TrimSpace(text)))
 }
 
 // Status asks how things stand.
@@ -96,8 +121,8 @@ func (c *Client) StatusJSON(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
-	return io.ReadAll(answer.Body)
+	defer answer.Close()
+	return io.ReadAll(answer)
 }
 
 // Reload asks for a handoff and waits until it is over; report is told each
@@ -108,8 +133,8 @@ func (c *Client) Reload(ctx context.Context, report func(Handoff)) (Handoff, err
 	if err != nil {
 		return h, err
 	}
-	defer answer.Body.Close()
-	for lines := json.NewDecoder(answer.Body); !h.Over(); report(h) {
+	defer answer.Close()
+	for lines := json.NewDecoder(answer); !h.Over(); report(h) {
 		h = Handoff{}
 		if err := lines.Decode(&h); err != nil {
 			if ctx.Err() != nil {
@@ -127,7 +152,7 @@ func (c *Client) ReloadSoon(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return answer.Body.Close()
+	return answer.Close()
 }
 
 // Serving asks whether a ready generation serves; with ready also whether the
@@ -141,5 +166,5 @@ func (c *Client) Serving(ctx context.Context, ready bool) error {
 	if err != nil {
 		return err
 	}
-	return answer.Body.Close()
+	return answer.Close()
 }
