@@ -52,6 +52,8 @@ type loop struct {
 	kept   []unix.Signal           // for the first master, once it serves
 	blind  bool                    // it has been said that heartbeats cannot be read
 
+	sleep sleep
+
 	stopping  bool
 	stopDelay <-chan time.Time // nil unless we still serve after SIGTERM
 	kill      <-chan time.Time // nil unless STOP_TIMEOUT runs
@@ -150,7 +152,11 @@ func (l *loop) run(signals <-chan os.Signal, changes <-chan watch.Change) int {
 			l.killAll()
 		case <-l.still():
 			l.sayStill()
+		case <-l.sleep.due():
+			l.sleep.begin()
+			continue
 		}
+		l.sleep.end()
 	}
 	l.unwant()
 	close(l.ended)

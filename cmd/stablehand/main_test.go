@@ -19,7 +19,8 @@ const (
 	// which stablehand is not.
 	envInit = "E2E_INIT"
 
-	// envBinary names a stablehand to test instead of one built here.
+	// envBinary names a stablehand to test instead of one built here, from the
+	// top of the repository.
 	envBinary = "E2E_STABLEHAND"
 
 	// envPython names the directory of virtual environments that `make envs`
@@ -59,7 +60,7 @@ func testMain(m *testing.M) int {
 // binary is the path of the stablehand under test.
 var binary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(envBinary); path != "" {
-		return filepath.Abs(path)
+		return fromTop(path)
 	}
 	path := filepath.Join(tempDir, "bin", "stablehand")
 	args := []string{"build", "-o", path}
@@ -84,4 +85,13 @@ func haveCompiler() bool {
 	}
 	_, err := exec.LookPath(cc)
 	return err == nil
+}
+
+// fromTop is the absolute form of a path that is relative to the top of the
+// repository.
+func fromTop(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	return filepath.Abs(filepath.Join("..", "..", path))
 }
