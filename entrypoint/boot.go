@@ -58,6 +58,7 @@ func (l *loop) booted(first *generation, begun time.Time) {
 		first.content = l.disk
 	}
 	l.log.Info("serving", "generation", 1, "pid", first.PID(), "workers", first.Workers().All, "took", since(begun))
+	l.notifyReady(l.serves())
 	for _, sig := range l.kept {
 		l.deliver(first, sig)
 	}

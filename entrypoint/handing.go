@@ -2,6 +2,7 @@ package entrypoint
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -66,6 +67,7 @@ func (l *loop) handedOff(err error) {
 	case control.HandedOff:
 		l.pause = 0
 		l.log.Info("handed off", "generation", h.Generation, "pid", l.serving.PID(), "took", took)
+		l.notifyReady(l.serves())
 	case control.Stopped:
 		l.log.Info("rolled back", attrs...)
 	case control.Lost:
@@ -74,6 +76,7 @@ func (l *loop) handedOff(err error) {
 		pause, again := l.retry()
 		ended.Retry = seconds(pause)
 		l.log.Error("rolled back", append(attrs, "retry", again, "serving", l.serving.number)...)
+		l.notifyReady(fmt.Sprintf("%s; generation %d was rolled back in step %s: %v", l.serves(), h.Generation, l.step.name, err))
 	}
 	if err != nil {
 		ended.Failure = err.Error()

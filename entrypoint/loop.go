@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/entrypoint/control"
@@ -126,6 +127,7 @@ func newLoop(c Config, r *reaper.Reaper, log *slog.Logger) *loop {
 // run turns until the container's life is over, and returns its exit code.
 func (l *loop) run(signals <-chan os.Signal, changes <-chan watch.Change) int {
 	first := l.successor // where one was adopted
+	watchdog := watchdog()
 	l.begin("boot", func(ctx context.Context) func() { return l.boot(ctx, first) })
 	for !l.over() {
 		select {
@@ -152,6 +154,9 @@ func (l *loop) run(signals <-chan os.Signal, changes <-chan watch.Change) int {
 			l.killAll()
 		case <-l.still():
 			l.sayStill()
+		case <-watchdog:
+			l.notify(daemon.SdNotifyWatchdog)
+			continue
 		case <-l.sleep.due():
 			l.sleep.begin()
 			continue
@@ -240,6 +245,9 @@ func (l *loop) enter(name string) { l.note(func() { l.enters(name) }) }
 func (l *loop) enters(name string) {
 	now := time.Now()
 	l.step = step{name: name, since: now, said: now, workers: l.step.workers}
+	if l.now != nil {
+		l.notifyHandoff()
+	}
 	l.tell()
 }
 

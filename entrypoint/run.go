@@ -127,14 +127,15 @@ func adopt(command Command, r *reaper.Reaper) (*gunicorn.Master, error) {
 	return gunicorn.Adopt(r, command.Pidfile)
 }
 
-// start starts the command with our own environment and standard files.
+// start starts the command with our own environment and standard files; sys, if
+// there is one, says what else is special.
 func start(command Command, r *reaper.Reaper, log *slog.Logger, sys *syscall.SysProcAttr) (*reaper.Process, error) {
 	log.Info("starting", "words", shellquote.Join(command.Argv...), "managed", command.Managed)
-	return r.Start(command.Argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: []uintptr{0, 1, 2},
-		Sys:   sys,
-	})
+	attr := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: sys}
+	if command.Managed {
+		attr.Env, attr.Files = inherited()
+	}
+	return r.Start(command.Argv, attr)
 }
 
 // startFailed tells why a command could not be started, and what to exit with.

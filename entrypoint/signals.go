@@ -79,6 +79,7 @@ func (l *loop) stop(sig unix.Signal) {
 	case !l.stopping:
 		l.stopping = true
 		l.unwant()
+		l.notifyStopping(name)
 		if l.cancel != nil {
 			l.cancel(errStopping)
 		}

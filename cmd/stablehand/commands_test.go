@@ -33,6 +33,8 @@ import (
 //	get                      ask $URL, the answer on stdout
 //	answers VERSION          ask $URL until it answers that
 //	load ...                 put $URL under load; see cmdLoad
+//	notify                   listen as a service manager does, at
+//	                         $NOTIFY_SOCKET; await notify REGEXP has what is told
 var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"stablehand": cmdStablehand,
 	"await":      cmdAwait,
@@ -44,6 +46,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"get":        cmdGet,
 	"answers":    cmdAnswers,
 	"load":       cmdLoad,
+	"notify":     cmdNotify,
 }
 
 // keyPrograms and keyMode are where a script's values are kept.
