@@ -88,7 +88,8 @@ func inNamespace(t *testing.T, dir string, uid int) {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txt"), func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command("/proc/self/exe", "-test.v", "-test.timeout=2m", again)
-			cmd.Env = append(os.Environ(), scriptEnv+"="+script)
+			// What is mounted can't be removed in there: it is, here, when the namespace has gone.
+			cmd.Env = append(os.Environ(), scriptEnv+"="+script, "TMPDIR="+t.TempDir())
 			cmd.SysProcAttr = &syscall.SysProcAttr{
 				Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 				UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: os.Getuid(), Size: 1}},
