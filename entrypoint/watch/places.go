@@ -170,11 +170,13 @@ func (p *places) blind() bool { return p.failure != nil }
 // distrust makes the next look rely on stat alone.
 func (p *places) distrust() { p.doubt = true }
 
-// fresh says whether a directory that was watched before it was last read has
-// sent no event since.
-func (p *places) fresh(id inode) bool { return !p.all && len(p.stale[id]) == 0 }
+// news returns the names that events have come for in a directory that was
+// watched before it was last read, and whether it must be read as a whole.
+func (p *places) news(id inode) (news names, all bool) {
+	return p.stale[id], p.all || p.stale[id][""]
+}
 
-// freshName says the same of one name in it.
+// freshName says whether no event has come for a name in such a directory.
 func (p *places) freshName(id inode, name string) bool {
 	return !p.all && !p.stale[id][""] && !p.stale[id][name]
 }

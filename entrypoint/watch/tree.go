@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,23 +13,27 @@ import (
 // listing is what a look knew of a directory.
 type listing struct {
 	children []child // sorted by name, without the ignored
-	digest   digest
-	files    bool // every child is a file, and its record good
-	unread   bool // it could not be read, and is what it was
+	digest   digest  // of the children
+	files    bool    // every child is a file, and its record good
+	unread   bool    // it could not be read, and is what it was
 }
 
 // child is a name in a directory.
 type child struct {
 	name   string
 	record record // if it is a file
+	digest digest // of what it leads to; zero if that counts for nothing
 }
+
+func (c child) compare(name string) int { return strings.Compare(c.name, name) }
 
 // tree returns the digest of all files below a directory: over the sorted
 // names in it and the digest of each. With no file below it, it is zero.
 //
 // A directory that no event has come from since it was last read is not read
-// again, and of the files in it only those are looked at that an event was for.
-// So a look costs a few system calls for each directory, and not for each file.
+// again; where events have come for some names in it, only these are looked up,
+// and of the files in it only those are looked at. So a look costs a few system
+// calls for each directory and each event, and not for each file.
 func (l *look) tree(at node) (digest, error) {
 	id := at.inode()
 	if d, ok := l.trees[id]; ok {
@@ -36,27 +41,35 @@ func (l *look) tree(at node) (digest, error) {
 	}
 	l.trees[id] = digest{} // met again below itself, it counts for nothing
 	l.places.watchAll(&at, "*")
-	known, ok := l.listed[id]
-	fresh := ok && !known.unread && l.places.fresh(id)
-	if fresh && known.files {
-		l.lists[id], l.trees[id] = known, known.digest
-		return known.digest, nil
+	list, ok := l.lists[id] // below another entry, too
+	if !ok {
+		list, ok = l.listed[id]
 	}
-	children := known.children
-	if !fresh {
+	news, all := l.places.news(id)
+	moved := false
+	removed := at.stat.Nlink == 0 // and mounted here: no event tells, reading it does
+	switch {
+	case !ok || all || list.unread || removed:
 		names, err := l.names(at.path)
-		if ok && errors.Is(err, unix.EACCES) {
+		list.unread = ok && errors.Is(err, unix.EACCES)
+		if list.unread {
 			l.fault(at.path, unreadable(err))
-			known.unread = true
-			l.lists[id], l.trees[id] = known, known.digest
-			return known.digest, nil
+			l.lists[id], l.trees[id] = list, list.digest
+			return list.digest, nil
 		}
 		if err != nil {
 			return digest{}, err
 		}
-		children = l.renew(id, children, names)
+		list.children, moved = l.renew(id, list.children, names), true
+	case len(news) > 0:
+		list.children, moved = l.amend(at, list.children, news)
+	case list.files:
+		l.lists[id], l.trees[id] = list, list.digest
+		return list.digest, nil
 	}
-	list := l.sum(at, children)
+	if l.update(at, &list) || moved {
+		list.digest = sum(list.children)
+	}
 	l.lists[id], l.trees[id] = list, list.digest
 	return list.digest, nil
 }
@@ -82,7 +95,7 @@ func (l *look) renew(dir inode, old []child, present []string) []child {
 			continue
 		}
 		if l.places.freshName(dir, name) {
-			children[i].record = old[0].record
+			children[i] = old[0]
 		} else {
 			l.remember(old[0])
 		}
@@ -94,37 +107,79 @@ func (l *look) renew(dir inode, old []child, present []string) []child {
 	return children
 }
 
+// amend brings children up to date by looking up only those names that events
+// have come for. It says whether any came or went.
+func (l *look) amend(dir node, children []child, news names) ([]child, bool) {
+	var came []child
+	left := make(names)
+	for name := range news {
+		if ignored(l.places.ignore, name) {
+			continue
+		}
+		i, known := slices.BinarySearchFunc(children, name, child.compare)
+		if known {
+			l.remember(children[i])
+			children[i].record = record{}
+		}
+		_, err := lstat(join(dir.path, name))
+		switch {
+		case known && gone(err):
+			left[name] = true
+		case !known && !gone(err):
+			came = append(came, child{name: name})
+		}
+	}
+	if len(came)+len(left) == 0 {
+		return children, false
+	}
+	children = slices.DeleteFunc(slices.Concat(children, came), func(c child) bool { return left[c.name] })
+	slices.SortFunc(children, func(a, b child) int { return a.compare(b.name) })
+	return children, true
+}
+
 func (l *look) remember(c child) { l.before[c.record.inode] = c.record }
 
+// update looks at those children that may have changed, and says whether any
+// has another digest than before.
+func (l *look) update(dir node, list *listing) (moved bool) {
+	list.files = true
+	for i := range list.children {
+		c := &list.children[i]
+		if c.record.good() { // no event has come for it
+			continue
+		}
+		d := l.child(dir, c)
+		moved = moved || d != c.digest
+		c.digest = d
+		list.files = list.files && c.record.good()
+	}
+	return moved
+}
+
 // sum digests the children of a directory.
-func (l *look) sum(dir node, children []child) listing {
-	list := listing{children: children, files: true}
+func sum(children []child) digest {
 	sum, any := sha256.New(), false
+	var line []byte
 	for i := range children {
 		c := &children[i]
-		d := l.child(dir, c)
-		list.files = list.files && c.record.good()
-		if d == (digest{}) {
+		if c.digest == (digest{}) {
 			continue
 		}
 		any = true
-		sum.Write([]byte(c.name))
-		sum.Write([]byte{0})
-		sum.Write(d[:])
+		line = append(append(line[:0], c.name...), 0)
+		line = append(line, c.digest[:]...)
+		sum.Write(line)
 	}
-	if any {
-		list.digest = digest(sum.Sum(nil))
+	if !any {
+		return digest{}
 	}
-	return list
+	return digest(sum.Sum(nil))
 }
 
 // child returns the digest of what a name in a directory leads to. What has
 // gone meanwhile, or leads nowhere, has none and is no fault: editors leave
 // such symlinks as locks.
 func (l *look) child(dir node, c *child) digest {
-	if c.record.good() { // no event has come for it
-		return c.record.digest
-	}
 	d, err := l.below(dir, c)
 	if err != nil && !gone(err) {
 		l.fault(join(dir.path, c.name), unreadable(err))
