@@ -1,6 +1,7 @@
 package entrypoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/kballard/go-shellquote"
 	"golang.org/x/sys/unix"
@@ -69,13 +71,15 @@ func runManaged(c Config, command Command, r *reaper.Reaper, signals <-chan os.S
 		log.Error("cannot start", "reason", err)
 		return ExitFailed
 	}
-	// The first look comes before gunicorn's, so that no change is missed.
-	w, err := watch.New(c.WatchOptions(log))
+	w, stopped, err := firstLook(c, log)
 	if err != nil {
 		log.Error("cannot watch", "reason", err)
 		return ExitFailed
 	}
 	defer w.Close()
+	if stopped && adopted == nil {
+		return stoppedBeforeStart(signals, log)
+	}
 	l := newLoop(c, r, log)
 	l.disk = w.First()
 	server, err := listen(c, answers{l, w, c.WatchOptions(log)}, log)
@@ -95,6 +99,38 @@ func runManaged(c Config, command Command, r *reaper.Reaper, signals <-chan os.S
 	}
 	l.command = &launched{Process: p, Command: command}
 	return l.run(signals, w.Changes())
+}
+
+// firstLook begins to watch. It comes before gunicorn's own look, so that no
+// change is missed. A stop ends it, and is still there for who reads the
+// signals; nothing is watched then.
+func firstLook(c Config, log *slog.Logger) (w *watch.Watcher, stopped bool, err error) {
+	ctx, done := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT, unix.SIGQUIT)
+	defer done()
+	long := time.AfterFunc(longLook, func() { log.Info("reading what is watched, before gunicorn starts") })
+	defer long.Stop()
+	w, err = watch.New(ctx, c.WatchOptions(log))
+	if !errors.Is(err, context.Canceled) {
+		return w, false, err
+	}
+	w, err = watch.New(context.Background(), watch.Options{Log: log})
+	return w, true, err
+}
+
+// longLook is how long the first look may take without a word.
+const longLook = time.Second
+
+// stoppedBeforeStart says which signal it was, and returns the code that the
+// command would have ended with.
+func stoppedBeforeStart(signals <-chan os.Signal, log *slog.Logger) int {
+	for {
+		switch sig := (<-signals).(unix.Signal); sig {
+		case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT:
+			code := 128 + int(sig)
+			log.Info("stopped before gunicorn was started", "signal", reaper.SignalName(sig), "code", code)
+			return code
+		}
+	}
 }
 
 // listen begins to answer an operator. Without a socket that nobody asked for

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,7 +26,7 @@ func await(b *testing.B, w *Watcher) {
 
 func benchWatch(b *testing.B, o Options) *Watcher {
 	o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
-	w, err := New(o)
+	w, err := New(context.Background(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func BenchmarkFirstLook(b *testing.B) {
 		b.StopTimer()
 		before := heap()
 		b.StartTimer()
-		w, err := New(Options{Paths: []string{dir}})
+		w, err := New(context.Background(), Options{Paths: []string{dir}})
 		if err != nil {
 			b.Fatal(err)
 		}

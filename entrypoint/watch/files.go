@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -104,17 +103,15 @@ func (l *look) read(at node) (record, error) {
 	return r, nil
 }
 
-// drain digests what can be read from a descriptor. Closing the watcher ends it.
+// drain digests what can be read from a descriptor.
 func (l *look) drain(fd int) (digest, error) {
 	if l.buffer == nil {
 		l.buffer = make([]byte, chunk)
 	}
 	sum := sha256.New()
 	for {
-		select {
-		case <-l.closing:
-			return digest{}, os.ErrClosed
-		default:
+		if err := l.ctx.Err(); err != nil {
+			return digest{}, err
 		}
 		n, err := unix.Read(fd, l.buffer)
 		switch {

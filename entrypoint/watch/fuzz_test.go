@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -65,7 +66,7 @@ func FuzzReports(f *testing.F) {
 func firstSight(t *testing.T, a *audience, o Options) {
 	t.Helper()
 	o.Log = slog.New(slog.DiscardHandler)
-	w, err := New(o)
+	w, err := New(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,6 +101,9 @@ func (m *matching) each(dir node, part string, f func(child node, base string) e
 		if ok, _ := path.Match(part, base); !ok || ignored(m.places.ignore, base) {
 			continue
 		}
+		if err := m.ctx.Err(); err != nil {
+			return err
+		}
 		child, err := m.resolve(dir.path, base)
 		if err == nil {
 			err = f(child, base)

@@ -1,8 +1,12 @@
 package watch
 
 import (
+	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,4 +60,52 @@ func TestBigFileIsReadInPieces(t *testing.T) {
 	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
 		t.Errorf("took %d bytes of memory", took)
 	}
+}
+
+// TestFirstLookEndsWithItsContext looks at a file that would take minutes.
+func TestFirstLookEndsWithItsContext(t *testing.T) {
+	s := newStage(t)
+	s.write("endless", "")
+	s.must(os.Truncate(s.path("endless"), 1<<40)) // sparse
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	w, err := New(ctx, Options{Paths: []string{s.path("endless"), s.dir, s.path("*")}})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want that of the context", err)
+	}
+	if w != nil {
+		t.Error("there is a watcher all the same")
+	}
+	if took := time.Since(begun); took > patience {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestCloseEndsALook(t *testing.T) {
+	s := newStage(t)
+	s.write("endless", "")
+	s.watch(Options{Paths: []string{"endless"}})
+	s.must(os.Truncate(s.path("endless"), 1<<40))
+	begun := time.Now()
+	for !isOpen(s.path("endless")) {
+		if time.Since(begun) > patience {
+			t.Fatal("the file is not read")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	closing := time.Now()
+	s.must(s.Close())
+	if took := time.Since(closing); took > patience {
+		t.Errorf("took %v", took)
+	}
+}
+
+// isOpen says whether this process has a file open.
+func isOpen(path string) bool {
+	fds, _ := filepath.Glob("/proc/self/fd/*")
+	return slices.ContainsFunc(fds, func(fd string) bool {
+		target, _ := os.Readlink(fd)
+		return target == path
+	})
 }

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"errors"
 	"maps"
 
@@ -12,7 +13,7 @@ import (
 // so that whatever changes behind its back is announced by an event.
 type look struct {
 	places  *places
-	closing <-chan struct{}
+	ctx     context.Context   // when it ends, so does the look, and is worth nothing
 	before  map[inode]record  // what the look before knew of files
 	records map[inode]record  // files that are named, or that a symlink leads to
 	listed  map[inode]listing // what the look before knew of directories
@@ -28,10 +29,10 @@ type look struct {
 	files int      // how many files were looked at
 }
 
-func newLook(p *places, last *look, closing <-chan struct{}) *look {
+func newLook(ctx context.Context, p *places, last *look) *look {
 	l := &look{
 		places:  p,
-		closing: closing,
+		ctx:     ctx,
 		before:  make(map[inode]record, len(last.records)),
 		records: make(map[inode]record, len(last.records)),
 		listed:  last.lists,
@@ -44,8 +45,8 @@ func newLook(p *places, last *look, closing <-chan struct{}) *look {
 
 // look looks at every entry and says whether anything is other than it was at
 // the look before.
-func (w *Watcher) look() bool {
-	l := newLook(w.places, w.last, w.closing)
+func (w *Watcher) look(ctx context.Context) bool {
+	l := newLook(ctx, w.places, w.last)
 	l.places.begin()
 	moved := false
 	for _, e := range w.entries {

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"maps"
 	"slices"
 )
@@ -21,7 +22,7 @@ func Resolve(o Options) ([]Resolved, error) {
 	}
 	var all []Resolved
 	for _, e := range entries {
-		l := newLook(&places{ignore: o.Ignore, next: make(map[inode]*place)}, new(look), nil)
+		l := newLook(context.Background(), &places{ignore: o.Ignore, next: make(map[inode]*place)}, new(look))
 		l.dry = true
 		l.entry(e)
 		r := Resolved{Path: e.path, To: l.to, Files: l.files}

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -79,7 +80,7 @@ func listen(o Options, marker string, out io.Writer) (*audience, error) {
 	o.Log = slog.New(slog.NewTextHandler(io.MultiWriter(&a.log, out), nil))
 	err := os.WriteFile(marker, nil, 0o644)
 	if err == nil {
-		a.Watcher, err = New(o)
+		a.Watcher, err = New(context.Background(), o)
 	}
 	return a, err
 }

@@ -148,6 +148,9 @@ func (l *look) update(dir node, list *listing) (moved bool) {
 		if c.record.good() { // no event has come for it
 			continue
 		}
+		if l.ctx.Err() != nil {
+			break
+		}
 		d := l.child(dir, c)
 		moved = moved || d != c.digest
 		c.digest = d

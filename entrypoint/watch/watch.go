@@ -1,9 +1,9 @@
 package watch
 
 import (
+	"context"
 	"crypto/sha256"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -36,8 +36,7 @@ type Watcher struct {
 	first   Content
 
 	changes chan Change
-	closing chan struct{}
-	close   sync.Once
+	close   context.CancelFunc
 
 	looks, reads atomic.Int64 // looks taken and files read, for tests and benchmarks
 	errors       atomic.Int64 // see Errors
@@ -45,8 +44,9 @@ type Watcher struct {
 
 // New takes the first look before it returns: any change after New has
 // returned is reported. A path that does not exist is warned of, and seen when
-// it appears. An error means that the options are wrong.
-func New(o Options) (*Watcher, error) {
+// it appears. An error means that the options are wrong, or that the context
+// ended the first look, which is all that it is for.
+func New(ctx context.Context, o Options) (*Watcher, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -54,6 +54,7 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	closing, close := context.WithCancel(context.Background())
 	w := &Watcher{
 		options: o,
 		entries: entries,
@@ -61,15 +62,20 @@ func New(o Options) (*Watcher, error) {
 		pace:    pace{debounce: o.Debounce},
 		last:    new(look),
 		changes: make(chan Change),
-		closing: make(chan struct{}),
+		close:   close,
 	}
-	w.look()
+	w.look(ctx)
+	if err := ctx.Err(); err != nil {
+		close()
+		w.places.close()
+		return nil, err
+	}
 	now := time.Now()
 	w.pace.looked(now, now, false) // as if it had cost nothing: only the first look reads everything
 	w.rest()
 	w.reported()
 	w.first = w.content()
-	go w.loop()
+	go w.loop(closing)
 	return w, nil
 }
 
@@ -90,13 +96,13 @@ func (w *Watcher) Errors() int64 { return w.errors.Load() }
 // Close ends the watch and returns when nothing of it runs any more. It may be
 // called more than once.
 func (w *Watcher) Close() error {
-	w.close.Do(func() { close(w.closing) })
+	w.close()
 	for range w.changes { // until the loop closes it
 	}
 	return nil
 }
 
-func (w *Watcher) loop() {
+func (w *Watcher) loop(ctx context.Context) {
 	defer close(w.changes)
 	defer w.places.close()
 	var look, poll alarm
@@ -110,7 +116,7 @@ func (w *Watcher) loop() {
 			changes = w.changes
 		}
 		select {
-		case <-w.closing:
+		case <-ctx.Done():
 			return
 		case changes <- Change{Paths: w.due, Content: w.content()}:
 			w.reported()
@@ -126,15 +132,18 @@ func (w *Watcher) loop() {
 			w.places.distrust()
 			w.pace.event(time.Now())
 		case <-look.rings():
-			w.step()
+			w.step(ctx)
 		}
 	}
 }
 
 // step takes a look, and draws the conclusion when the content is at rest.
-func (w *Watcher) step() {
+func (w *Watcher) step(ctx context.Context) {
 	start := time.Now()
-	moved := w.look()
+	moved := w.look(ctx)
+	if ctx.Err() != nil {
+		return // what it saw is not the whole
+	}
 	if w.pace.looked(start, time.Now(), moved) {
 		w.rest()
 		return

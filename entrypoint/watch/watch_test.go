@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -27,7 +28,7 @@ func TestSlowReceiverGetsOneMergedChange(t *testing.T) {
 }
 
 func TestNoPathsIsNoReports(t *testing.T) {
-	w, err := New(Options{Paths: []string{""}})
+	w, err := New(context.Background(), Options{Paths: []string{""}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestNoPathsIsNoReports(t *testing.T) {
 }
 
 func TestBadPatternIsAnError(t *testing.T) {
-	if _, err := New(Options{Ignore: []string{"[a-"}}); err == nil {
+	if _, err := New(context.Background(), Options{Ignore: []string{"[a-"}}); err == nil {
 		t.Error("no error")
 	}
 }
