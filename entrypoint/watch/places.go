@@ -28,6 +28,7 @@ type places struct {
 	log    *slog.Logger
 
 	fs      *fsnotify.Watcher // nil where none could be had
+	failed  chan error        // what it could not do; see relay
 	labels  map[inode]string
 	byLabel map[string]inode
 
@@ -94,7 +95,24 @@ func (p *places) begin() {
 		p.failure = err
 		return
 	}
-	p.fs = fs
+	p.fs, p.failed = fs, make(chan error, 1)
+	go relay(fs.Errors, p.failed)
+}
+
+// relay takes each error as soon as it is there, and keeps the first. fsnotify
+// holds a lock until an error is taken, and to add or remove a watch waits for
+// that lock: who does that must not be the one who takes them.
+func relay(from <-chan error, to chan<- error) {
+	defer close(to)
+	for err := range from {
+		if errors.Is(err, unix.EINVAL) {
+			continue // a watch that was to be taken back had gone with its inode; the event for that follows
+		}
+		select {
+		case to <- err:
+		default: // it starts over already
+		}
+	}
 }
 
 // watch has a name in a directory watched, as long as each look asks for it.
@@ -208,9 +226,6 @@ func (p *places) concerns(ev fsnotify.Event) bool {
 // lost starts over after fsnotify has failed: events were lost, and with them
 // maybe the news that a directory is not the one any more that it watches.
 func (p *places) lost(err error) {
-	if errors.Is(err, unix.EINVAL) {
-		return // fsnotify took back a watch that had gone with its inode; the event for that follows
-	}
 	if !p.overflown {
 		p.overflown = true
 		p.log.Warn("events were lost: looking at everything again", "reason", err)
@@ -220,10 +235,13 @@ func (p *places) lost(err error) {
 }
 
 func (p *places) close() {
-	if p.fs != nil {
-		p.fs.Close()
-		p.fs = nil
+	if p.fs == nil {
+		return
 	}
+	p.fs.Close()
+	for range p.failed { // until relay has ended
+	}
+	p.fs = nil
 }
 
 func (p *places) events() <-chan fsnotify.Event {
@@ -237,5 +255,5 @@ func (p *places) errors() <-chan error {
 	if p.fs == nil {
 		return nil
 	}
-	return p.fs.Errors
+	return p.failed
 }

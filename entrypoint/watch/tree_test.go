@@ -163,3 +163,23 @@ func TestGlobMatchesWhatAppearsLater(t *testing.T) {
 	s.link("..", "d/x/loop")
 	s.expect()
 }
+
+// TestDirectoriesThatComeAndGo moves directories and removes them before the
+// news of the move has been taken in.
+func TestDirectoriesThatComeAndGo(t *testing.T) {
+	s := newStage(t)
+	s.mkdir("d")
+	s.watch(Options{Paths: []string{"d"}, Debounce: settle})
+	for turn := range 50 {
+		for n := range 10 {
+			s.mkdir(fmt.Sprint("d/", n))
+		}
+		s.write("d/f", fmt.Sprint(turn))
+		s.expect("d")
+		for n := range 10 {
+			s.rename(fmt.Sprint("d/", n), fmt.Sprint("d/moved", n))
+			s.remove(fmt.Sprint("d/moved", n))
+		}
+	}
+	s.expect()
+}
