@@ -63,6 +63,10 @@ func runScripts(t *testing.T, dir string, files ...string) {
 			case "overlay":
 				b, err := os.ReadFile("/proc/filesystems")
 				return strings.Contains(string(b), "overlay"), err
+			case "fuse":
+				f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+				f.Close()
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
@@ -173,8 +177,9 @@ func scriptLogged(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // scriptKubelet does in the same order what the kubelet does to a ConfigMap,
-// Secret or projected volume (AtomicWriter in kubernetes/pkg/volume/util). The
-// kubelet itself writes nothing where the content is the same; -resync does.
+// Secret or projected volume (AtomicWriter in k8s.io/kubernetes/pkg/volume/util,
+// v1.37.2: the system calls are the same). The kubelet itself writes nothing
+// where the content is the same; -resync does.
 func scriptKubelet(ts *testscript.TestScript, neg bool, args []string) {
 	resync := args[0] == "-resync"
 	if resync {
