@@ -61,8 +61,9 @@ func (j *journal) String() string {
 }
 
 // audience is a watcher with somebody who listens. It also watches a marker of
-// its own, by which it knows that nothing more can come: the look that sees the
-// marker change sees everything else too.
+// its own, by which it knows that nothing more can come. The marker is a
+// directory: a change in it is only seen after its event, and so after those of
+// all that was done before.
 type audience struct {
 	*Watcher
 	log    journal
@@ -78,7 +79,7 @@ func listen(o Options, marker string, out io.Writer) (*audience, error) {
 		o.Debounce = 100 * time.Millisecond
 	}
 	o.Log = slog.New(slog.NewTextHandler(io.MultiWriter(&a.log, out), nil))
-	err := os.WriteFile(marker, nil, 0o644)
+	err := os.MkdirAll(marker, 0o755)
 	if err == nil {
 		a.Watcher, err = New(context.Background(), o)
 	}
@@ -88,7 +89,7 @@ func listen(o Options, marker string, out io.Writer) (*audience, error) {
 // reports returns what has been reported for all that was done before.
 func (a *audience) reports() (all [][]string, err error) {
 	a.turn++
-	if err := os.WriteFile(a.marker, []byte(fmt.Sprint(a.turn)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(a.marker, "turn"), []byte(fmt.Sprint(a.turn)), 0o644); err != nil {
 		return nil, err
 	}
 	for {
