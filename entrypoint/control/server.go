@@ -191,8 +191,13 @@ func answer(w http.ResponseWriter, why string) {
 
 // NotServing says why no ready generation serves; it is empty if one does.
 func (s Status) NotServing() string {
-	if s.Serving == nil {
+	switch g := s.Serving; {
+	case g == nil && s.Phase == Serving:
+		return "gunicorn's master has ended"
+	case g == nil:
 		return s.Phase
+	case g.Ready == 0 && !g.Blind:
+		return "no worker is ready"
 	}
 	return ""
 }
