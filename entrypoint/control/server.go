@@ -43,6 +43,7 @@ const (
 	headerTimeout = 5 * time.Second
 	writeTimeout  = 10 * time.Second
 	idleTimeout   = time.Minute
+	closeGrace    = 200 * time.Millisecond // for what is to be written once more: how a handoff ended
 	maxHeader     = 8 << 10
 	maxBody       = 1 << 10
 )
@@ -96,10 +97,15 @@ func (s *Server) serve(at net.Listener, h http.Handler, log *slog.Logger) {
 	go server.Serve(at)
 }
 
-// Close ends every conversation, and removes the socket.
+// Close removes the socket and ends every conversation, those with something
+// left to say after closeGrace.
 func (s *Server) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+	defer cancel()
 	for _, server := range s.servers {
-		server.Close()
+		if server.Shutdown(ctx) != nil {
+			server.Close()
+		}
 	}
 }
 
