@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -20,7 +21,7 @@ import (
 )
 
 // ErrNothingRuns is the error of asking where no stablehand answers.
-var ErrNothingRuns = errors.New("no stablehand runs here")
+var ErrNothingRuns = errors.New("no stablehand runs gunicorn here")
 
 // Client asks a stablehand over its socket, each question on a connection of
 // its own. It does without http.Client, which would make the binary larger by
@@ -31,24 +32,50 @@ type Client struct{ said string }
 // chosen to listen.
 func NewClient(said string) *Client { return &Client{said} }
 
+// dial finds the socket. One that refuses, or cannot be used, does not end the
+// search: another may be the right one.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	candidates := Paths(c.said)
 	// In a container that another user has entered, as docker exec -u root
 	// does, the socket is where PID 1's user has it.
+	init := os.Geteuid()
 	if info, err := os.Stat("/proc/1"); err == nil {
-		candidates = append(candidates, paths(c.said, int(info.Sys().(*syscall.Stat_t).Uid))...)
+		init = int(info.Sys().(*syscall.Stat_t).Uid)
+		candidates = append(candidates, paths(c.said, init)...)
 	}
+	var refused error
 	for _, path := range candidates {
+		if len(path) > maxPath && c.said == "" {
+			continue // where Listen cannot listen either
+		}
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		switch {
+		case err == nil && c.said == "" && anybodys(path) && !trusted(conn, init):
+			conn.Close()
+			err = fmt.Errorf("%s is another user's: stablehand is not believed to listen there", path)
 		case err == nil:
 			return conn, nil
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		default:
-			return nil, err
+			continue
+		case errors.Is(err, fs.ErrPermission):
+			err = fmt.Errorf("%s: %w: only stablehand's own user and root may ask", path, fs.ErrPermission)
 		}
+		refused = cmp.Or(refused, err)
 	}
-	return nil, fmt.Errorf("%w (nobody listens at %s)", ErrNothingRuns, strings.Join(Paths(c.said), ", "))
+	nobody := fmt.Errorf("%w (nobody listens at %s)", ErrNothingRuns, strings.Join(Paths(c.said), ", "))
+	return nil, cmp.Or(refused, nobody)
+}
+
+// anybodys says whether a socket's directory is among the temporary files, where
+// anybody can have made one of that name.
+func anybodys(path string) bool {
+	return filepath.Dir(filepath.Dir(path)) == filepath.Clean(os.TempDir())
+}
+
+// trusted says whether it is root, PID 1's user or our own who listens.
+func trusted(conn net.Conn, init int) bool {
+	uid, err := peer(conn.(*net.UnixConn))
+	return err == nil && (uid == 0 || uid == init || uid == os.Geteuid())
 }
 
 // ask sends a request and returns the body of the answer, or an error where it
