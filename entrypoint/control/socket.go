@@ -15,6 +15,9 @@ import (
 // maxPath is how long a socket's path may be: sun_path of unix(7), with a zero.
 const maxPath = 107
 
+// runDir is the place of a system's own; tests have another.
+var runDir = "/run/stablehand"
+
 // Paths lists where the socket may be, the first choice first: where CONTROL
 // says, or in a private directory for what runs, in $XDG_RUNTIME_DIR, in /run,
 // or, named by the user's id, among the temporary files.
@@ -28,7 +31,7 @@ func paths(said string, uid int) []string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		list = append(list, filepath.Join(dir, "stablehand", "control"))
 	}
-	return append(list, "/run/stablehand/control",
+	return append(list, filepath.Join(runDir, "control"),
 		filepath.Join(os.TempDir(), fmt.Sprintf("stablehand-%d", uid), "control"))
 }
 

@@ -1,0 +1,188 @@
+package control
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestTheSocketIsForItsOwnerOnly(t *testing.T) {
+	path := said(t)
+	listens(t, path)
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != os.ModeSocket|0o600 {
+		t.Errorf("%v, %v, want a socket of mode 0600", info.Mode(), err)
+	}
+}
+
+func TestASocketOfADeadStablehandIsReplaced(t *testing.T) {
+	path := said(t)
+	left := listens(t, path).(*net.UnixListener)
+	left.SetUnlinkOnClose(false)
+	left.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Fatal(err)
+	}
+	listens(t, path)
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
+func TestASocketOfALivingStablehandIsLeft(t *testing.T) {
+	path := said(t)
+	listens(t, path)
+	if _, err := Listen(path); !errors.Is(err, ErrLives) {
+		t.Errorf("got %v, want ErrLives", err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatalf("the first one's socket has gone: %v", err)
+	}
+	conn.Close()
+}
+
+// A living stablehand at the first place is not gone round by listening at
+// the second: the commands would ask the first.
+func TestNoPlaceIsLookedForBesideALivingStablehand(t *testing.T) {
+	private := places(t)
+	first := listens(t, "")
+	if first.Addr().String() != filepath.Join(private, "stablehand", "control") {
+		t.Fatalf("listens at %v", first.Addr())
+	}
+	if _, err := Listen(""); !errors.Is(err, ErrLives) {
+		t.Errorf("got %v, want ErrLives", err)
+	}
+}
+
+func TestWhatIsNoSocketIsLeft(t *testing.T) {
+	path := said(t)
+	if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("got %v, want that it is no socket", err)
+	}
+	if data, _ := os.ReadFile(path); string(data) != "data" {
+		t.Errorf("the file now holds %q", data)
+	}
+}
+
+func TestAPathThatIsTooLongIsSaidToBe(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", maxPath))
+	if _, err := Listen(long); err == nil || !strings.Contains(err.Error(), "107 bytes") {
+		t.Errorf("got %v, want that the path is too long", err)
+	}
+}
+
+func TestADirectoryThatOthersControlIsNotTaken(t *testing.T) {
+	for name, spoil := range map[string]func(dir string) error{
+		"symlink": func(dir string) error { return os.Symlink(t.TempDir(), dir) },
+		"file":    func(dir string) error { return os.WriteFile(dir, nil, 0o700) },
+		"group-writable": func(dir string) error {
+			return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o770))
+		},
+		"foreign": func(dir string) error {
+			if os.Geteuid() != 0 {
+				return errSkip
+			}
+			return errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, nobody, nobody))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "stablehand")
+			if err := spoil(dir); err == errSkip {
+				t.Skip("only root can make another user's directory")
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if err := private(dir); err == nil {
+				t.Errorf("%s is taken for a directory in which only we can write", dir)
+			}
+		})
+	}
+}
+
+func TestTheNextPlaceIsTakenWhereOneCannotBe(t *testing.T) {
+	dir := places(t)
+	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "stablehand")); err != nil {
+		t.Fatal(err)
+	}
+	socket, err := Listen("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if at := socket.Addr().String(); at != Paths("")[1] {
+		t.Errorf("listens at %s, want %s", at, Paths("")[1])
+	}
+	if err := os.Symlink(t.TempDir(), filepath.Dir(runDir)+"/elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	runDir = filepath.Dir(runDir) + "/elsewhere"
+	listens(t, "")
+	if _, err := os.Lstat(Paths("")[2]); err != nil {
+		t.Errorf("the last place is not taken: %v", err)
+	}
+}
+
+func TestADirectoryIsMadeForItsOwnerOnly(t *testing.T) {
+	dir := places(t)
+	defer syscall.Umask(syscall.Umask(0))
+	listens(t, "")
+	info, err := os.Lstat(filepath.Join(dir, "stablehand"))
+	if err != nil || info.Mode() != os.ModeDir|0o700 {
+		t.Errorf("%v, %v, want a directory of mode 0700", info.Mode(), err)
+	}
+}
+
+// nobody is a user who owns nothing.
+const nobody = 65534
+
+var errSkip = errors.New("skip")
+
+// said is a path for CONTROL.
+func said(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(shortDir(t), "control")
+}
+
+// shortDir is a directory of which the path leaves room for that of a socket.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "control-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// places makes the places for a socket that was not said the test's own, and
+// returns the first.
+func places(t *testing.T) string {
+	t.Helper()
+	dir := shortDir(t)
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	t.Setenv("TMPDIR", shortDir(t))
+	before := runDir
+	runDir = filepath.Join(shortDir(t), "stablehand")
+	t.Cleanup(func() { runDir = before })
+	return dir
+}
+
+func listens(t *testing.T, said string) net.Listener {
+	t.Helper()
+	socket, err := Listen(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	return socket
+}
