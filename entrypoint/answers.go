@@ -3,6 +3,7 @@ package entrypoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"time"
@@ -142,8 +143,20 @@ func (a answers) Reload(ctx context.Context) (<-chan control.Handoff, error) {
 			return
 		}
 		a.log.Info("handoff asked for", "by", "reload")
-		f.tell(control.Handoff{Step: "wait", Since: time.Now(), Reason: "reload"})
+		f.tell(control.Handoff{Step: "wait", Since: time.Now(), Reason: "reload", WaitsFor: a.task()})
 		a.order("reload", f)
 	})
 	return f, errors.Join(err, refused)
+}
+
+// task is the task that runs, and ends before another handoff can begin; empty
+// if there is none.
+func (l *loop) task() string {
+	switch {
+	case l.now != nil:
+		return fmt.Sprintf("the handoff to generation %d", l.now.Generation)
+	case l.cancel != nil:
+		return "the boot"
+	}
+	return ""
 }

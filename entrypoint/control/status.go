@@ -62,18 +62,19 @@ type Workers struct {
 
 // Handoff is one replacement of the serving generation, under way or over.
 type Handoff struct {
-	Generation int       `json:"generation"`        // the successor's number; 0 until it begins
-	From       int       `json:"from,omitempty"`    // the number of the one to be replaced
-	Reason     string    `json:"reason,omitempty"`  // what it was begun for
-	Began      time.Time `json:"began,omitzero"`    // when
-	Step       string    `json:"step"`              // spawn, warm, soak, retire or promote; wait until it begins
-	Since      time.Time `json:"since,omitzero"`    // when the step began
-	Steps      []Step    `json:"steps,omitempty"`   // those that are done
-	Successor  Workers   `json:"successor"`         // as far as they have been seen to come up
-	Outcome    string    `json:"outcome,omitempty"` // empty while it is under way
-	Failure    string    `json:"failure,omitempty"` // why it did not succeed, in gunicorn's words
-	Took       float64   `json:"took,omitempty"`    // seconds, once it is over
-	Retry      float64   `json:"retry,omitempty"`   // seconds until it is tried again, if it is
+	Generation int       `json:"generation"`          // the successor's number; 0 until it begins
+	From       int       `json:"from,omitempty"`      // the number of the one to be replaced
+	Reason     string    `json:"reason,omitempty"`    // what it was begun for
+	Began      time.Time `json:"began,omitzero"`      // when
+	Step       string    `json:"step"`                // spawn, warm, soak, retire or promote; wait until it begins
+	WaitsFor   string    `json:"waits_for,omitempty"` // what is to end before it can begin: the boot or an earlier handoff
+	Since      time.Time `json:"since,omitzero"`      // when the step began
+	Steps      []Step    `json:"steps,omitempty"`     // those that are done
+	Successor  Workers   `json:"successor"`           // as far as they have been seen to come up
+	Outcome    string    `json:"outcome,omitempty"`   // empty while it is under way
+	Failure    string    `json:"failure,omitempty"`   // why it did not succeed, in gunicorn's words
+	Took       float64   `json:"took,omitempty"`      // seconds, once it is over
+	Retry      float64   `json:"retry,omitempty"`     // seconds until it is tried again, if it is
 }
 
 // The outcomes of a [Handoff]. Stopped: a stop came before the successor served.
