@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -29,6 +30,10 @@ import (
 //	                         unless it was killed
 //	procs [NAME] [COMM=N...] list its namespace on stdout; see cmdProcs
 //	ns WORD...               run a command in its namespace, as docker exec
+//	ask [-exits=CODE] WORD...
+//	                         run stablehand WORD... in the namespace of the
+//	                         program called stablehand; it is to exit with that
+//	                         code, by default 0
 //	replace FILE FROM        make FILE what FROM is, by renaming over it
 //	get                      ask $URL, the answer on stdout
 //	answers VERSION          ask $URL until it answers that
@@ -42,6 +47,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"exits":      cmdExits,
 	"procs":      cmdProcs,
 	"ns":         cmdNs,
+	"ask":        cmdAsk,
 	"replace":    cmdReplace,
 	"get":        cmdGet,
 	"answers":    cmdAnswers,
@@ -184,6 +190,33 @@ func cmdNs(ts *testscript.TestScript, neg bool, args []string) {
 	err := ts.Exec(line[0], line[1:]...)
 	if (err != nil) != neg {
 		ts.Fatalf("%v: %v", args, err)
+	}
+}
+
+func cmdAsk(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg)
+	if len(args) == 0 {
+		ts.Fatalf("usage: ask [-exits=CODE] WORD...")
+	}
+	p, _ := named(ts, nil)
+	want := 0
+	if code, ok := strings.CutPrefix(args[0], "-exits="); ok {
+		var err error
+		want, err = strconv.Atoi(code)
+		ts.Check(err)
+		args = args[1:]
+	}
+	if p.pid == 0 || p.hasEnded() {
+		fail(ts, p, "%s has ended", p.name)
+	}
+	line := append(append(enter(p.mode, p.pid, ts.MkAbs(".")), "stablehand"), args...)
+	err := ts.Exec(line[0], line[1:]...)
+	code := 0
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		code, err = exit.ExitCode(), nil
+	}
+	if err != nil || code != want {
+		fail(ts, p, "stablehand %v: exit code %d, want %d: %v", args, code, want, err)
 	}
 }
 

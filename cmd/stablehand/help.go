@@ -11,9 +11,15 @@ new gunicorn without a refused request; a broken change is rolled back.
   stablehand -- COMMAND [WORDS]     possible where gunicorn stands among its
                                     words, or STABLEHAND_WATCH is set; any
                                     other command just gets an init
+  stablehand reload                 a handoff: waits, and tells how it ended
+  stablehand status                 how things stand; --watch, --json
+  stablehand healthcheck            exits with 0 while a generation serves
   stablehand env                    what is set: name, value, default, meaning
   stablehand version
   stablehand help
+
+reload, status and healthcheck ask the stablehand that runs here, and tell more
+with --help.
 
 Signals, while gunicorn runs: HUP or USR2 begins a handoff; TERM stops
 gracefully, INT and QUIT quickly; USR1 reopens logs; TTIN and TTOU give the

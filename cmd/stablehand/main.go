@@ -35,6 +35,12 @@ func run(words []string) int {
 		case "version":
 			fmt.Fprintln(stdout, "stablehand", entrypoint.Version())
 			return 0
+		case "reload":
+			return reload(words[1:])
+		case "status":
+			return showStatus(words[1:])
+		case "healthcheck":
+			return healthcheck(words[1:])
 		}
 	}
 	config, errs := entrypoint.ReadConfig(os.Environ())

@@ -28,8 +28,8 @@ const (
 	envPython = "E2E_PYTHON"
 
 	// exitOnRace is how a binary built with -race ends when it finds one. No
-	// script expects this code.
-	exitOnRace = "halt_on_error=1 exitcode=66"
+	// script expects this code. Without the last it waits a second at its end.
+	exitOnRace = "halt_on_error=1 exitcode=66 atexit_sleep_ms=0"
 )
 
 // tempDir holds the binary and the scripts' work directories. Everybody may

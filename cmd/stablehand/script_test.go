@@ -68,6 +68,15 @@ func TestBlind(t *testing.T) {
 	run(t, "blind", asInit, bin, nil)
 }
 
+// TestUsers runs testdata/users, where more than one user asks.
+func TestUsers(t *testing.T) {
+	t.Parallel()
+	needNamespace(t, asInit)
+	bin := python(t, newest)
+	needOtherUser(t, bin)
+	run(t, "users", asInit, bin, nil)
+}
+
 func runWay(t *testing.T, scripts string, w way) {
 	t.Parallel()
 	needNamespace(t, asInit)

@@ -31,7 +31,7 @@ func onTerminal(t *testing.T, words ...string) *terminal {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(words[0], words[1:]...)
-	cmd.Env = append(os.Environ(), "STABLEHAND="+bin, "PS1=$ ", "HISTFILE=", "TERM=dumb", "STABLEHAND_LOG_FORMAT=text", "GORACE=atexit_sleep_ms=0 "+exitOnRace)
+	cmd.Env = append(os.Environ(), "STABLEHAND="+bin, "PS1=$ ", "HISTFILE=", "TERM=dumb", "STABLEHAND_LOG_FORMAT=text", "GORACE="+exitOnRace)
 	keys, err := pty.Start(cmd) // as the leader of a session of its own
 	if err != nil {
 		t.Fatal(err)

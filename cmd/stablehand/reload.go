@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/stablehand/stablehand/entrypoint"
+	"github.com/stablehand/stablehand/entrypoint/control"
+)
+
+const reloadUsage = `usage: stablehand reload [--timeout DURATION] [--no-wait]
+
+Asks for a handoff, and shows how it goes until it is over. During another
+handoff it is the one after that: only that one has surely read what is on disk
+now. Ctrl-C ends the wait, and not the handoff.
+
+  --timeout DURATION  wait no longer than this, such as 90s or 5m
+  --no-wait           do not wait at all
+
+Exit codes: 0 the new generation serves; 1 it does not, and why; 2 wrong words;
+3 no stablehand runs here; 4 the time is over, and the handoff goes on; 130
+after Ctrl-C.
+`
+
+// reload asks for a handoff and tells what becomes of it.
+func reload(words []string) int {
+	flags := flag.NewFlagSet("reload", flag.ContinueOnError)
+	timeout := durationFlag(flags, "timeout", 0)
+	noWait := flags.Bool("no-wait", false, "")
+	if code, ok := parse(flags, reloadUsage, words); !ok {
+		return code
+	}
+	ctx, cancel := within(*timeout)
+	defer cancel()
+	client := newClient()
+	if !*noWait {
+		return follow(ctx, client)
+	}
+	if err := client.ReloadSoon(ctx); err != nil {
+		return reloadFailed(ctx, control.Handoff{}, err)
+	}
+	fmt.Println("asked for a handoff: stablehand status shows how it goes")
+	return 0
+}
+
+// follow asks for a handoff and shows how it goes.
+func follow(ctx context.Context, client *control.Client) int {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	moved, ended := make(chan control.Handoff), make(chan error, 1)
+	go func() {
+		_, err := client.Reload(ctx, func(h control.Handoff) { moved <- h })
+		ended <- err
+	}()
+	columns, _ := screen(os.Stdout)
+	p := newProgress(os.Stdout, columns, time.Now())
+	tick := time.NewTicker(framePace)
+	defer tick.Stop()
+	for {
+		select {
+		case h := <-moved:
+			p.told(h, time.Now())
+		case now := <-tick.C:
+			p.tick(now)
+		case <-interrupted:
+			p.leave()
+			fmt.Fprintln(os.Stderr, "stablehand: reload: interrupted;", goesOn(p.handoff))
+			return exitInterrupted
+		case err := <-ended:
+			p.leave()
+			if err != nil {
+				return reloadFailed(ctx, p.handoff, err)
+			}
+			return outcome(client, p.handoff)
+		}
+	}
+}
+
+// reloadFailed tells why nobody can tell what became of the handoff.
+func reloadFailed(ctx context.Context, h control.Handoff, err error) int {
+	if ctx.Err() == nil {
+		return failed(ctx, "reload", err)
+	}
+	fmt.Fprintf(os.Stderr, "stablehand: reload: the time is over; %s\n", goesOn(h))
+	return exitTimeout
+}
+
+// goesOn tells what becomes of a handoff that nobody waits for any more.
+func goesOn(h control.Handoff) string {
+	if h.Step == "" {
+		return "no answer came, so that there may be no handoff"
+	}
+	return fmt.Sprintf("the handoff goes on (%s): stablehand status shows how", doing(h))
+}
+
+// outcome tells why a handoff has failed, if it has, and what comes now. It
+// returns the code to exit with.
+func outcome(client *control.Client, h control.Handoff) int {
+	if h.Outcome == control.HandedOff {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "stablehand: reload: %s\n", ending(h))
+	switch h.Outcome {
+	case control.RolledBack:
+		fmt.Fprintf(os.Stderr, "stablehand: generation %d serves as before; %s; gunicorn's own lines are in the log\n",
+			h.From, nextTry(client, h))
+	case control.Lost:
+		fmt.Fprintln(os.Stderr, "stablehand: nothing serves any more; gunicorn's own lines are in the log")
+	}
+	return entrypoint.ExitFailed
+}
+
+// ending is how a handoff ended that did not succeed.
+func ending(h control.Handoff) string {
+	what := map[string]string{
+		control.RolledBack: "rolled back",
+		control.Stopped:    "stopped",
+		control.Lost:       "failed with no way back",
+	}[h.Outcome]
+	if h.Generation != 0 {
+		what += fmt.Sprintf(" in step %s after %s", h.Step, seconds(h.Took))
+	}
+	return what + ": " + h.Failure
+}
+
+// nextTry tells when a handoff that was rolled back is tried again.
+func nextTry(client *control.Client, h control.Handoff) string {
+	if h.Retry > 0 {
+		return "tried again in " + seconds(h.Retry)
+	}
+	ctx, cancel := within(askTimeout)
+	defer cancel()
+	status, err := client.Status(ctx)
+	if err == nil && (status.Next != nil || status.Handoff != nil) {
+		return "the next handoff comes at once"
+	}
+	return "not tried again by itself"
+}

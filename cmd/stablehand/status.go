@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stablehand/stablehand/entrypoint/control"
+)
+
+const statusUsage = `usage: stablehand status [--json | --watch]
+
+Shows the generations with their workers, the handoff under way, the last one
+and the next, and whether what serves is what is on disk.
+
+  --json   as JSON, for machines; the README describes it
+  --watch  anew each second on a terminal, until Ctrl-C
+
+Exit codes: 0; 1 no answer; 2 wrong words; 3 no stablehand runs here.
+`
+
+// watchPace is how often status --watch looks.
+const watchPace = time.Second
+
+// showStatus shows how things stand.
+func showStatus(words []string) int {
+	flags := flag.NewFlagSet("status", flag.ContinueOnError)
+	asJSON := flags.Bool("json", false, "")
+	watch := flags.Bool("watch", false, "")
+	if code, ok := parse(flags, statusUsage, words); !ok {
+		return code
+	}
+	columns, rows := screen(os.Stdout)
+	switch {
+	case *watch && *asJSON:
+		return refuse(os.Stderr, errors.New("status: --json and --watch do not go together"))
+	case *watch && columns == 0:
+		return refuse(os.Stderr, errors.New("status: --watch needs a terminal; elsewhere ask again and again"))
+	case *watch:
+		return watchStatus(columns, rows)
+	}
+	ctx, cancel := within(askTimeout)
+	defer cancel()
+	text, err := ask(ctx, *asJSON)
+	if err != nil {
+		return failed(ctx, "status", err)
+	}
+	os.Stdout.Write(text)
+	return 0
+}
+
+// ask asks once how things stand: for people, or as the other side has put it.
+func ask(ctx context.Context, asJSON bool) ([]byte, error) {
+	var text bytes.Buffer
+	client := newClient()
+	if asJSON {
+		answer, err := client.StatusJSON(ctx)
+		if err != nil {
+			return nil, err
+		}
+		err = json.Indent(&text, answer, "", "  ")
+		return text.Bytes(), err
+	}
+	status, err := client.Status(ctx)
+	printStatus(&text, status, time.Now())
+	return text.Bytes(), err
+}
+
+// watchStatus shows anew each second how things stand, until Ctrl-C.
+func watchStatus(columns, rows int) int {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	const wipe, home, wipeLine, wipeBelow = "\x1b[2J", "\x1b[H", "\x1b[K", "\x1b[J"
+	fmt.Print(wipe)
+	tick := time.NewTicker(watchPace)
+	defer tick.Stop()
+	for {
+		ctx, cancel := within(askTimeout)
+		text, err := ask(ctx, false)
+		if err != nil {
+			defer cancel()
+			return failed(ctx, "status", err)
+		}
+		cancel()
+		fmt.Print(home, strings.ReplaceAll(fit(string(text), columns, rows), "\n", wipeLine+"\n"), wipeBelow)
+		select {
+		case <-tick.C:
+			columns, rows = screen(os.Stdout)
+		case <-interrupted:
+			return 0
+		}
+	}
+}
+
+// fit cuts a text to the size of a terminal, of which it leaves the last line
+// free.
+func fit(text string, columns, rows int) string {
+	lines := strings.SplitAfter(text, "\n")
+	lines = lines[:min(len(lines), max(rows-1, 1))]
+	for i, line := range lines {
+		if runes := []rune(line); len(runes) > columns {
+			lines[i] = string(runes[:columns-1]) + "\n"
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+// printStatus prints how things stand, for people.
+func printStatus(out io.Writer, s control.Status, now time.Time) {
+	fmt.Fprintf(out, "%s\n\n", verdict(s))
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	defer table.Flush()
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(table, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("stablehand", "%s, pid %d, up %s", s.Version, s.PID, span(now.Sub(s.Started)))
+	for _, g := range generations(s) {
+		row("generation "+fmt.Sprint(g.Number), "%s, pid %d, workers ready %s, %s", g.is, g.PID, ready(g.Workers), g.age(now))
+	}
+	if s.InSync != nil {
+		row("on disk", "%s", onDisk(*s.InSync))
+	}
+	if h := s.Handoff; h != nil {
+		row("handoff", "generation %d to %d for %s, reason: %s", h.From, h.Generation, span(now.Sub(h.Began)), h.Reason)
+		printSteps(row, *h)
+		row("", "%s, for %s", doing(*h), span(now.Sub(h.Since)))
+	}
+	if h := s.LastHandoff; h != nil {
+		printLast(row, *h, now)
+	}
+	if s.Next != nil {
+		row("next handoff", "%s, reason: %s", when(s.Next.At, now), s.Next.Reason)
+	}
+	row("since start", "%s", totals(s.Totals))
+	for _, w := range s.Watch {
+		printWatched(row, w)
+	}
+}
+
+// verdict is in one line what an operator wants to know first.
+func verdict(s control.Status) string {
+	switch why := s.NotServing(); {
+	case why != "" && s.Phase == control.Serving:
+		return "NOT SERVING: " + why
+	case s.Phase == control.Booting:
+		return "BOOTING: nothing serves yet"
+	case why != "":
+		return "STOPPING"
+	case s.Phase == control.Stopping:
+		return "STOPPING, and serving still"
+	case s.Handoff != nil:
+		return "SERVING; a handoff is under way"
+	}
+	text := "SERVING"
+	if s.InSync != nil && !*s.InSync {
+		text += ", but NOT what is on disk"
+	}
+	if s.LastHandoff != nil && s.LastHandoff.Outcome == control.RolledBack {
+		text += "; the last handoff was rolled back"
+	}
+	return text
+}
+
+// shown is a generation and what it is.
+type shown struct {
+	*control.Generation
+	is string
+}
+
+// generations lists those that are there, oldest first.
+func generations(s control.Status) []shown {
+	var list []shown
+	for _, g := range []shown{{s.Retiring, "retiring"}, {s.Serving, "serving"}, {s.Successor, "coming up"}} {
+		if g.Generation != nil {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+// age is for how long a generation has served, or else been there.
+func (g shown) age(now time.Time) string {
+	if g.is == "serving" {
+		return "for " + span(now.Sub(g.Since))
+	}
+	return "started " + span(now.Sub(g.Started)) + " ago"
+}
+
+func onDisk(inSync bool) string {
+	if inSync {
+		return "is what serves"
+	}
+	return "is NOT what serves"
+}
+
+func printSteps(row func(name, format string, args ...any), h control.Handoff) {
+	for _, step := range h.Steps {
+		row("", "%s, %s", done(step.Name, h), seconds(step.Took))
+	}
+}
+
+func printLast(row func(name, format string, args ...any), h control.Handoff, now time.Time) {
+	ended := h.Began.Add(time.Duration(h.Took * float64(time.Second)))
+	row("last handoff", "generation %d to %d, reason: %s", h.From, h.Generation, h.Reason)
+	row("", "ended %s ago, at %s", span(now.Sub(ended)), ended.Local().Format(time.DateTime))
+	printSteps(row, h)
+	if h.Outcome == control.HandedOff {
+		row("", "done in %s", seconds(h.Took))
+		return
+	}
+	row("", "%s", ending(h))
+}
+
+// when is a time to come.
+func when(at, now time.Time) string {
+	if left := at.Sub(now); left > 0 {
+		return "in " + span(left)
+	}
+	return "as soon as can be"
+}
+
+func totals(t control.Totals) string {
+	return fmt.Sprintf("%d handed off, %d rolled back, %d zombies reaped, %d watch errors",
+		t.Handoffs[control.HandedOff], t.Handoffs[control.RolledBack], t.Reaped, t.WatchErrors)
+}
+
+// printWatched prints a path in WATCH, and what it leads to where that is not
+// just itself.
+func printWatched(row func(name, format string, args ...any), w control.Watched) {
+	files := "1 file"
+	if w.Files != 1 {
+		files = fmt.Sprintf("%d files", w.Files)
+	}
+	row("watched", "%s, %s", w.Path, files)
+	for _, to := range w.To {
+		if to != w.Path {
+			row("", "is %s", to)
+		}
+	}
+	for _, fault := range w.Faults {
+		row("", "%s", fault)
+	}
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stablehand/stablehand/entrypoint/control"
+)
+
+func TestStatusIsReadable(t *testing.T) {
+	yes, no := true, false
+	serving := &control.Generation{Number: 2, PID: 15, Started: after(-7300), Since: after(-7200), Workers: control.Workers{All: 8, Ready: 8}}
+	base := control.Status{Version: "v1.0.0", PID: 1, Started: after(-90000), Phase: control.Serving, Serving: serving,
+		Totals: control.Totals{Handoffs: map[string]int{control.HandedOff: 1}, Reaped: 3}}
+	with := func(change func(s *control.Status)) control.Status {
+		s := base
+		change(&s)
+		return s
+	}
+	for name, test := range map[string]struct {
+		status control.Status
+		want   string
+	}{
+		"nothing is watched": {base, `
+SERVING
+
+stablehand    v1.0.0, pid 1, up 1d01h
+generation 2  serving, pid 15, workers ready 8 of 8, for 2h00m
+since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
+`},
+		"under way": {with(func(s *control.Status) {
+			s.InSync = &no
+			s.Successor = &control.Generation{Number: 3, PID: 40, Started: after(-3), Workers: control.Workers{All: 8, Ready: 3}}
+			s.Handoff = &control.Handoff{Generation: 3, From: 2, Reason: "content changed", Began: after(-3.04), Step: "warm", Since: after(-3),
+				Steps: []control.Step{{Name: "spawn", Took: 0.04}}, Successor: control.Workers{All: 8, Ready: 3}}
+		}), `
+SERVING; a handoff is under way
+
+stablehand    v1.0.0, pid 1, up 1d01h
+generation 2  serving, pid 15, workers ready 8 of 8, for 2h00m
+generation 3  coming up, pid 40, workers ready 3 of 8, started 3.00s ago
+on disk       is NOT what serves
+handoff       generation 2 to 3 for 3.04s, reason: content changed
+              successor started, 0.04s
+              workers ready 3 of 8, for 3.00s
+since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
+`},
+		"rolled back": {with(func(s *control.Status) {
+			s.InSync = &no
+			s.LastHandoff = &control.Handoff{Generation: 3, From: 2, Reason: "content changed", Began: after(-8.5), Step: "warm",
+				Steps: []control.Step{{Name: "spawn", Took: 0.04}}, Outcome: control.RolledBack,
+				Failure: "exit code 3 (a worker failed to boot)", Took: 0.5, Retry: 10}
+			s.Next = &control.Next{Reason: "retry", At: after(2)}
+			s.Watch = []control.Watched{
+				{Path: "/etc/app", To: []string{"/etc/app/..2026_01_02"}, Files: 3},
+				{Path: "/etc/feature", To: []string{"/etc/feature"}, Files: 1, Faults: []string{"is mounted by itself"}},
+			}
+		}), `
+SERVING, but NOT what is on disk; the last handoff was rolled back
+
+stablehand    v1.0.0, pid 1, up 1d01h
+generation 2  serving, pid 15, workers ready 8 of 8, for 2h00m
+on disk       is NOT what serves
+last handoff  generation 2 to 3, reason: content changed
+              ended 8.00s ago, at 2026-01-02 11:59:52
+              successor started, 0.04s
+              rolled back in step warm after 0.50s: exit code 3 (a worker failed to boot)
+next handoff  in 2.00s, reason: retry
+since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
+watched       /etc/app, 3 files
+              is /etc/app/..2026_01_02
+watched       /etc/feature, 1 file
+              is mounted by itself
+`},
+		"retiring": {with(func(s *control.Status) {
+			s.InSync = &yes
+			s.Retiring = &control.Generation{Number: 1, PID: 7, Started: after(-7400), Workers: control.Workers{All: 2, Blind: true}}
+			s.LastHandoff = &control.Handoff{Generation: 2, From: 1, Reason: "reload", Began: after(-7300), Step: "promote",
+				Steps:     []control.Step{{Name: "spawn", Took: 0.04}, {Name: "warm", Took: 1}, {Name: "retire", Took: 2}, {Name: "promote", Took: 1.5}},
+				Successor: control.Workers{All: 8, Ready: 8}, Outcome: control.HandedOff, Took: 4.54}
+		}), `
+SERVING
+
+stablehand    v1.0.0, pid 1, up 1d01h
+generation 1  retiring, pid 7, workers ready ? of 2, started 2h03m ago
+generation 2  serving, pid 15, workers ready 8 of 8, for 2h00m
+on disk       is what serves
+last handoff  generation 1 to 2, reason: reload
+              ended 2h01m ago, at 2026-01-02 09:58:24
+              successor started, 0.04s
+              workers ready 8 of 8, 1.00s
+              old retired, 2.00s
+              successor promoted, 1.50s
+              done in 4.54s
+since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
+`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func(was *time.Location) { time.Local = was }(time.Local)
+			time.Local = time.UTC
+			var out bytes.Buffer
+			printStatus(&out, test.status, noon)
+			if diff := cmp.Diff(test.want[1:], out.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestTheFirstLineTellsWhatMatters(t *testing.T) {
+	no := false
+	one := &control.Generation{Workers: control.Workers{All: 1, Ready: 1}}
+	for want, s := range map[string]control.Status{
+		"BOOTING: nothing serves yet":              {Phase: control.Booting},
+		"SERVING":                                  {Phase: control.Serving, Serving: one},
+		"SERVING, but NOT what is on disk":         {Phase: control.Serving, Serving: one, InSync: &no},
+		"NOT SERVING: gunicorn's master has ended": {Phase: control.Serving},
+		"NOT SERVING: no worker is ready":          {Phase: control.Serving, Serving: &control.Generation{Workers: control.Workers{All: 1}}},
+		"STOPPING, and serving still":              {Phase: control.Stopping, Serving: one},
+		"STOPPING":                                 {Phase: control.Stopping},
+	} {
+		if got := verdict(s); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestATextIsCutToTheScreen(t *testing.T) {
+	text := "short\n" + strings.Repeat("é", 30) + "\nthird\nfourth\n"
+	if got, want := fit(text, 10, 4), "short\n"+strings.Repeat("é", 9)+"\nthird\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
