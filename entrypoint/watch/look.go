@@ -19,7 +19,7 @@ type look struct {
 	listed  map[inode]listing // what the look before knew of directories
 	lists   map[inode]listing
 	trees   map[inode]digest // directories below the present entry; also breaks symlink loops
-	faults  map[string]string
+	faults  map[string]fault
 	buffer  []byte
 	torn    bool // a file changed while it was read
 	reads   int64
@@ -37,7 +37,7 @@ func newLook(ctx context.Context, p *places, last *look) *look {
 		records: make(map[inode]record, len(last.records)),
 		listed:  last.lists,
 		lists:   make(map[inode]listing, len(last.lists)),
-		faults:  make(map[string]string),
+		faults:  make(map[string]fault),
 	}
 	maps.Copy(l.before, last.records)
 	return l
@@ -46,6 +46,9 @@ func newLook(ctx context.Context, p *places, last *look) *look {
 // look looks at every entry and says whether anything is other than it was at
 // the look before.
 func (w *Watcher) look(ctx context.Context) bool {
+	if len(w.entries) == 0 {
+		return false // nothing is watched, and inotify not needed
+	}
 	l := newLook(ctx, w.places, w.last)
 	l.places.begin()
 	moved := false
@@ -75,13 +78,13 @@ func (l *look) entry(e *entry) digest {
 	case err == nil:
 		return d
 	case errors.Is(err, errNoContent):
-		l.fault(e.path, "watched path is neither a file nor a directory: it has no content to watch")
+		l.fault(e.path, fault{"watched path is neither a file nor a directory: it has no content to watch", ""})
 	case !gone(err):
 		l.fault(e.path, unreadable(err))
 	case e.rest == digest{}:
-		l.fault(e.path, "watched path does not exist: it is seen when it appears")
+		l.fault(e.path, fault{"watched path does not exist: it is seen when it appears", ""})
 	default:
-		l.fault(e.path, "watched path is gone: nothing is reported until it is back with other content")
+		l.fault(e.path, fault{"watched path is gone: nothing is done until it is back with other content", ""})
 	}
 	return e.rest
 }

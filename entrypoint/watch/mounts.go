@@ -18,13 +18,14 @@ func (l *look) mounted(at node) {
 	kubelet := strings.Contains(root, "/..2") // /..2024_05_01_12_00_00.123/key: AtomicWriter's own directory
 	switch file := at.kind() == unix.S_IFREG; {
 	case kubelet:
-		l.fault(at.path, "watched path is a subPath mount, which the kubelet never updates: mount the whole volume instead")
+		l.fault(at.path, fault{"watched path is a subPath mount, which the kubelet never updates: no change will be seen",
+			"mount the whole volume instead"})
 	case file && at.stat.Nlink == 0:
-		l.fault(at.path, "watched file is a mount of its own, and was replaced on the host: a restart brings the new one; "+
-			"mount its directory instead")
+		l.fault(at.path, fault{"watched file is a mount of its own, and was replaced on the host: only a restart brings the new one",
+			"restart the container, and mount the file's directory instead"})
 	case file:
-		l.fault(at.path, "watched file is a mount of its own: only writes in place are seen, no file that replaces it: "+
-			"mount its directory instead")
+		l.fault(at.path, fault{"watched file is a mount of its own: only writes in place are seen, no file that replaces it",
+			"mount its directory instead"})
 		l.places.watchSelf(&at) // a write on the host is an event for the inode, not for the directory here
 	}
 }

@@ -27,7 +27,7 @@ func Resolve(o Options) ([]Resolved, error) {
 		l.entry(e)
 		r := Resolved{Path: e.path, To: l.to, Files: l.files}
 		for _, path := range slices.Sorted(maps.Keys(l.faults)) {
-			r.Faults = append(r.Faults, path+": "+l.faults[path])
+			r.Faults = append(r.Faults, path+": "+l.faults[path].String())
 		}
 		all = append(all, r)
 	}

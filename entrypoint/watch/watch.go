@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -30,9 +31,9 @@ type Watcher struct {
 	entries []*entry
 	places  *places
 	pace    pace
-	last    *look             // the last look
-	logged  map[string]string // its faults, as last written to the log
-	due     []string          // the entries whose content at rest waits to be reported
+	last    *look            // the last look
+	logged  map[string]fault // its faults, as last written to the log
+	due     []string         // the entries whose content at rest waits to be reported
 	first   Content
 
 	changes chan Change
@@ -150,9 +151,20 @@ func (w *Watcher) step(ctx context.Context) {
 	}
 	if start.Sub(w.pace.began) > restless {
 		w.pace.began = start // and say it again after as long
-		w.options.Log.Warn("watched content keeps changing: a change is reported when it has been quiet",
-			"for", w.options.Debounce)
+		w.options.Log.Warn("watched content keeps changing: nothing is done before it has been quiet for the debounce time",
+			"paths", w.moving(), "debounce", w.options.Debounce, "do", "ignore the names that keep changing, or watch less")
 	}
+}
+
+// moving lists the entries that are not as they were when last at rest.
+func (w *Watcher) moving() string {
+	var paths []string
+	for _, e := range w.entries {
+		if e.seen != e.rest {
+			paths = append(paths, e.path)
+		}
+	}
+	return strings.Join(paths, ",")
 }
 
 // rest takes what was seen for the content at rest.
