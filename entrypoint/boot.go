@@ -36,7 +36,7 @@ func (l *loop) boot(ctx context.Context, first *generation) func() {
 		if !l.wasNoMaster(first, err) {
 			return func() { l.bootFailed(err) }
 		}
-		l.log.Warn("gunicorn ended before it was ready, and the command goes on", "pid", first.PID(), "reason", err)
+		l.log.Warn("gunicorn ended before it was ready, and the command goes on", "generation", 1, "pid", first.PID(), "reason", err)
 		first = nil
 		l.note(func() { l.successor = nil })
 		l.enter("boot")
@@ -57,8 +57,8 @@ func (l *loop) booted(first *generation, begun time.Time) {
 	if l.command != nil && !l.moved { // of one that was adopted nobody knows
 		first.content = l.disk
 	}
-	l.log.Info("serving", "generation", 1, "pid", first.PID(), "workers", first.Workers().All, "took", since(begun))
-	l.notifyReady(l.serves())
+	l.serves(begun)
+	l.notifyReady(l.standing())
 	for _, sig := range l.kept {
 		l.deliver(first, sig)
 	}
@@ -75,35 +75,47 @@ func (l *loop) bootFailed(err error) {
 	}
 	l.failed, l.code = true, ExitFailed
 	var exit *gunicorn.ExitError
-	switch {
-	case !errors.As(err, &exit):
-		l.log.Error("gunicorn did not get ready: stopping", "reason", err, "workers", l.step.workers.String())
-	case exit.Status.ExitCode() == 0 && gunicorn.Daemonised():
-		l.log.Error("gunicorn has daemonised itself, where stablehand cannot look after it: set daemon = False in its configuration")
-	case exit.Status.ExitCode() == 0:
-		l.exitWith(exit.Status)
-		l.log.Info("the command ended, and no gunicorn serves", "code", l.code)
-	case l.successor == nil:
-		l.exitWith(exit.Status)
-		l.log.Error("the command ended without a gunicorn", "reason", exit.Status, "code", l.code)
-	default:
-		l.exitWith(exit.Status)
-		l.log.Error("gunicorn ended before it was ready", append([]any{"reason", err, "code", l.code}, l.twin()...)...)
+	if errors.As(err, &exit) && exit.Status.ExitCode() != 0 {
+		l.code = exit.Status.ExitCode()
 	}
+	switch {
+	case exit == nil:
+		l.bootError("gunicorn did not get ready: nothing serves, and it is stopped", err, advice(err))
+	case exit.Status.ExitCode() == 0 && gunicorn.Daemonised():
+		l.bootError("gunicorn has daemonised itself, where stablehand cannot look after it: nothing serves, and it is stopped",
+			err, "set daemon = False in gunicorn's configuration")
+	case exit.Status.ExitCode() == 0:
+		l.code = 0
+		l.log.Info("the command ended, and no gunicorn serves", "reason", exit.Status, "serving", 0, "code", l.code)
+	case l.successor == nil:
+		l.bootError("the command ended without a gunicorn: nothing serves", exit.Status, "")
+	default:
+		do := l.twin()
+		if do == "" {
+			do = advice(err)
+		}
+		l.bootError("gunicorn ended before it was ready: nothing serves", err, do)
+	}
+}
+
+// bootError logs why nothing serves. reason is an error or a status.
+func (l *loop) bootError(text string, reason any, do string) {
+	attrs := append(l.why(reason), "serving", 0, "code", l.code)
+	l.log.Error(text, append(attrs, toDo(do)...)...)
 }
 
 // twin tells, for the log, of another gunicorn that may hold our address and
 // that a pidfile would have let us adopt.
-func (l *loop) twin() []any {
+func (l *loop) twin() string {
 	if l.command == nil || l.command.Pidfile != "" {
-		return nil
+		return ""
 	}
 	pid := gunicorn.Twin(l.command.Argv)
 	if pid == 0 {
-		return nil
+		return ""
 	}
-	return []any{"do", fmt.Sprintf("process %d is a gunicorn with the same words, and may have its address: stop it; "+
-		"with --pid FILE among gunicorn's words a start adopts one that was left behind", pid)}
+	return fmt.Sprintf("process %d is a gunicorn with the same words, and may have its address: stop it; "+
+		"with --pid FILE among gunicorn's words a start adopts one that was left behind", pid)
 }
 
 // deliver sends a signal to a master as soon as the master handles it.

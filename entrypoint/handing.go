@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stablehand/stablehand/entrypoint/control"
@@ -62,21 +63,30 @@ func (l *loop) handedOff(err error) {
 	h, ended := l.now, l.handoffNow()
 	took := since(h.Began)
 	ended.Outcome, ended.Took = l.outcome(err), seconds(took)
-	attrs := []any{"generation", h.Generation, "step", l.step.name, "reason", err, "took", took}
+	attrs := append([]any{"generation", h.Generation, "step", l.step.name}, append(l.why(err), "took", took)...)
 	switch ended.Outcome {
 	case control.HandedOff:
 		l.pause = 0
-		l.log.Info("handed off", "generation", h.Generation, "pid", l.serving.PID(), "took", took)
-		l.notifyReady(l.serves())
+		l.log.Info("handed off", "generation", h.Generation, "pid", l.serving.PID(), "took", took, l.servesNow())
+		l.notifyReady(l.standing())
 	case control.Stopped:
-		l.log.Info("rolled back", attrs...)
+		l.log.Info("rolled back", append(attrs, l.servesNow())...)
 	case control.Lost:
-		l.log.Error("the handoff failed, and nothing serves", attrs...)
+		l.log.Error("the handoff failed, and nothing serves", append(append(attrs, l.servesNow()), toDo(advice(err))...)...)
 	case control.RolledBack:
 		pause, again := l.retry()
 		ended.Retry = seconds(pause)
-		l.log.Error("rolled back", append(attrs, "retry", again, "serving", l.serving.number)...)
-		l.notifyReady(fmt.Sprintf("%s; generation %d was rolled back in step %s: %v", l.serves(), h.Generation, l.step.name, err))
+		do := advice(err)
+		if again {
+			attrs = append(attrs, "retry", pause)
+		} else if !l.needless() {
+			do = strings.TrimPrefix(do+"; ", "; ") + "it is not tried again by itself: change the content or send HUP"
+		}
+		l.log.Error("rolled back", append(append(attrs, l.servesNow()), toDo(do)...)...)
+		if !again && l.needless() {
+			l.log.Info("content is again what serves: no handoff", l.servesNow())
+		}
+		l.notifyReady(fmt.Sprintf("%s; generation %d was rolled back in step %s: %v", l.standing(), h.Generation, l.step.name, err))
 	}
 	if err != nil {
 		ended.Failure = err.Error()
@@ -86,6 +96,9 @@ func (l *loop) handedOff(err error) {
 	for _, f := range h.followers {
 		f.tell(ended)
 		close(f)
+	}
+	if ended.Outcome == control.HandedOff && l.serving.ended {
+		l.servingEnded() // which has waited for the handoff's end
 	}
 }
 

@@ -2,6 +2,7 @@ package entrypoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,11 +35,16 @@ const (
 // warming bounds how long a generation may take to get ready.
 func (l *loop) warming(ctx context.Context) (context.Context, context.CancelFunc) {
 	limit := l.config.ReadyTimeout
-	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready in %v (READY_TIMEOUT)", limit))
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w in %v (READY_TIMEOUT)", errNotReady, limit))
 }
+
+// errNotReady is why a generation that is too slow is given up.
+var errNotReady = errors.New("not ready")
 
 // rolledBack is why a handoff was rolled back.
 type rolledBack struct{ error }
+
+func (r rolledBack) Unwrap() error { return r.error }
 
 // beginHandoff begins the handoff that is wanted.
 func (l *loop) beginHandoff() {
@@ -47,7 +53,7 @@ func (l *loop) beginHandoff() {
 	l.numbered++
 	l.now = newHanding(old.number, l.numbered, want)
 	l.now.content = l.disk
-	l.log.Info("handoff", "from", old.number, "to", l.numbered, "reason", want.reason)
+	l.log.Info("handoff", "generation", l.numbered, "reason", want.reason, "serving", old.number)
 	number := l.numbered
 	l.begin("spawn", func(ctx context.Context) func() {
 		err := l.handoff(ctx, old, number)
@@ -127,7 +133,9 @@ func (l *loop) rollBack(old, next *generation, why error) error {
 		grace = rollBackGrace
 	}
 	if err := next.End(ctx, grace); err != nil {
-		l.log.Error("cannot end the successor", "generation", next.number, "reason", err)
+		l.note(func() {
+			l.log.Error("cannot end the successor", "generation", next.number, "pid", next.PID(), "reason", err, l.servesNow())
+		})
 	}
 	old.Forget()
 	l.note(func() { l.successor = nil })
@@ -149,6 +157,7 @@ func (l *loop) commit(old, next *generation) (err error) {
 			if !l.moved {
 				next.content = l.now.content
 			}
+			l.serves(l.now.Began)
 		}
 	})
 	return err
@@ -167,12 +176,17 @@ func (l *loop) retire(old, next *generation) error {
 		return fmt.Errorf("the successor ended while the old generation retired: %w",
 			&gunicorn.ExitError{PID: next.PID(), Status: next.Status()})
 	case <-ctx.Done():
-		l.log.Warn("the old generation does not end: killing it", "generation", old.number, "pid", old.PID())
+		l.note(func() {
+			l.log.Warn("the old generation does not end: killing it", "generation", old.number, "pid", old.PID(),
+				"took", retireTimeout, l.servesNow())
+		})
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
 	if err := reaper.Terminate(ctx, old.Processes, leaveGrace); err != nil {
-		l.log.Error("cannot end the old generation", "generation", old.number, "reason", err)
+		l.note(func() {
+			l.log.Error("cannot end the old generation", "generation", old.number, "pid", old.PID(), "reason", err, l.servesNow())
+		})
 	}
 	l.note(func() { l.retiring = nil })
 	return nil

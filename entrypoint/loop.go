@@ -200,20 +200,43 @@ func (l *loop) bootStopped() bool {
 
 func (l *loop) exitWith(status reaper.Status) {
 	l.code = status.ExitCode()
-	if !status.Known() {
-		l.log.Error("gunicorn's exit status could not be learned: exiting with 1")
+	if !status.Known() && l.stopping { // else the reason said so
+		l.log.Error("stopped, but gunicorn's exit status could not be learned", "reason", status, "serving", 0, "code", l.code)
 	}
 }
 
-// servingEnded says that the serving master is gone, and what comes of it.
+// serves says that another generation is the serving one from now on.
+func (l *loop) serves(begun time.Time) {
+	l.log.Info("serving", "generation", l.serving.number, "pid", l.serving.PID(),
+		"workers", l.step.workers.All, "took", since(begun))
+}
+
+// servesNow is the field serving: the number of the generation that answers
+// requests, which is the serving one or one that is about to inherit, or 0. While
+// gunicorn stops it is left out.
+func (l *loop) servesNow() slog.Attr {
+	switch {
+	case l.stopping && l.stopDelay == nil:
+		return slog.Attr{}
+	case l.serving != nil && !l.serving.Dead():
+		return slog.Int("serving", l.serving.number)
+	case l.successor != nil && l.step.name == "soak" && !l.successor.Dead():
+		return slog.Int("serving", l.successor.number)
+	}
+	return slog.Int("serving", 0)
+}
+
+// servingEnded says that the serving master is gone, and what comes of it. A
+// handoff that ends of it says so itself.
 func (l *loop) servingEnded() {
-	attrs := []any{"generation", l.serving.number, "pid", l.serving.PID(), "reason", l.serving.Status()}
+	attrs := []any{"generation", l.serving.number, "pid", l.serving.PID(), "reason", l.serving.Status(), l.servesNow()}
 	switch {
 	case l.stopping:
 	case l.successor != nil:
-		l.log.Warn("the serving master has ended: its successor inherits", attrs...)
-	default:
-		l.log.Error("gunicorn's master has ended", attrs...)
+		l.log.Warn("the serving master has ended: its successor inherits as soon as it is ready", attrs...)
+	case l.now == nil:
+		why := &gunicorn.ExitError{PID: l.serving.PID(), Status: l.serving.Status()}
+		l.log.Error("gunicorn's master has ended: nothing serves", append(attrs, toDo(advice(why))...)...)
 	}
 }
 
@@ -261,7 +284,7 @@ func (l *loop) workers(w gunicorn.Workers) {
 		}
 		l.step.workers = w
 		l.tell()
-		l.log.Debug("workers", "ready", w.Ready, "all", w.All)
+		l.log.Debug("workers", append([]any{"step", l.step.name}, workersNow(w)...)...)
 	})
 }
 
@@ -275,11 +298,12 @@ func (l *loop) still() <-chan time.Time {
 
 func (l *loop) sayStill() {
 	l.step.said = time.Now()
-	attrs := []any{"step", l.step.name, "took", since(l.step.since)}
-	if l.step.workers.All > 0 {
-		attrs = append(attrs, "workers", l.step.workers.String())
+	attrs := []any{"step", l.step.name}
+	if l.now != nil {
+		attrs = []any{"generation", l.now.Generation, "step", l.step.name}
 	}
-	l.log.Info("still at it", attrs...)
+	attrs = append(attrs, workersNow(l.step.workers)...)
+	l.log.Info("still at it", append(attrs, "took", since(l.step.since), l.servesNow())...)
 }
 
 // since is the time from t on, as it is logged.

@@ -40,7 +40,7 @@ func Run(c Config, command Command, log *slog.Logger) int {
 	defer signal.Stop(signals)
 	r, err := reaper.New()
 	if err != nil {
-		log.Error("cannot look after processes", "reason", err)
+		log.Error("cannot look after processes: nothing was started", "reason", err, "serving", 0, "code", ExitFailed)
 		return ExitFailed
 	}
 	defer r.Close()
@@ -68,12 +68,16 @@ func catchable() []os.Signal {
 func runManaged(c Config, command Command, r *reaper.Reaper, signals <-chan os.Signal, log *slog.Logger) int {
 	adopted, err := adopt(command, r)
 	if err != nil {
-		log.Error("cannot start", "reason", err)
+		attrs := []any{"reason", err, "serving", 0, "code", ExitFailed}
+		if errors.Is(err, gunicorn.ErrNoMaster) {
+			attrs = append(attrs, toDo("remove the file if it is stale; else stop that process, or have --pid name another file")...)
+		}
+		log.Error("cannot start gunicorn: nothing was started", attrs...)
 		return ExitFailed
 	}
 	w, stopped, err := firstLook(c, log)
 	if err != nil {
-		log.Error("cannot watch", "reason", err)
+		log.Error("cannot watch: nothing was started", "reason", err, "serving", 0, "code", ExitFailed)
 		return ExitFailed
 	}
 	defer w.Close()
@@ -84,12 +88,16 @@ func runManaged(c Config, command Command, r *reaper.Reaper, signals <-chan os.S
 	l.disk = w.First()
 	server, err := listen(c, answers{l, w, c.WatchOptions(log)}, log)
 	if err != nil {
-		log.Error("cannot listen", "reason", err, "code", ExitUsage)
+		attrs := []any{"reason", err, "serving", 0, "code", ExitUsage}
+		if errors.Is(err, control.ErrLives) {
+			attrs = append(attrs, toDo("give each its own "+Prefix+"CONTROL")...)
+		}
+		log.Error("cannot listen: nothing was started", attrs...)
 		return ExitUsage
 	}
 	defer server.Close()
 	if adopted != nil {
-		log.Info("adopted a running gunicorn", "pid", adopted.PID(), "pidfile", command.Pidfile)
+		log.Info("adopted a running gunicorn", "generation", 1, "pid", adopted.PID(), "pidfile", command.Pidfile)
 		l.successor, l.numbered = newGeneration(adopted, 1), 1
 		return l.run(signals, w.Changes())
 	}
@@ -139,12 +147,12 @@ func listen(c Config, a answers, log *slog.Logger) (*control.Server, error) {
 	socket, err := control.Listen(c.Control)
 	switch {
 	case errors.Is(err, control.ErrLives):
-		return nil, fmt.Errorf("%w: give each its own %sCONTROL", err, Prefix)
+		return nil, err
 	case err != nil && c.Control != "":
 		return nil, fmt.Errorf("%sCONTROL: %w", Prefix, err)
 	case err != nil:
-		log.Warn("no control socket: reload, status and healthcheck will find nobody", "reason", err,
-			"do", "set "+Prefix+"CONTROL to a path in a directory that can be written")
+		log.Warn("no control socket: reload, status and healthcheck will find nobody",
+			append([]any{"reason", reasons(err)}, toDo("set "+Prefix+"CONTROL to a path in a directory that can be written")...)...)
 	}
 	var address net.Listener
 	if c.HTTP != "" {
@@ -180,6 +188,6 @@ func startFailed(err error, command Command, log *slog.Logger) int {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		code = ExitNotFound
 	}
-	log.Error("cannot run the command", "command", command.Argv[0], "reason", err, "code", code)
+	log.Error("cannot run the command: nothing was started", "reason", err, "serving", 0, "code", code)
 	return code
 }

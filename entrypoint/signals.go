@@ -18,7 +18,7 @@ func (l *loop) signal(sig unix.Signal) {
 	case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT:
 		l.stop(sig)
 	case unix.SIGHUP, unix.SIGUSR2:
-		l.log.Info("handoff asked for", "signal", reaper.SignalName(sig))
+		l.log.Info("handoff asked for", "by", reaper.SignalName(sig))
 		l.order(reaper.SignalName(sig))
 	case unix.SIGUSR1, unix.SIGTTIN, unix.SIGTTOU:
 		l.pass(sig)
@@ -84,8 +84,8 @@ func (l *loop) stop(sig unix.Signal) {
 			l.cancel(errStopping)
 		}
 		if sig == unix.SIGTERM && l.config.StopDelay > 0 && l.serving != nil {
-			l.log.Info("stopping", "signal", name, "delay", l.config.StopDelay)
 			l.stopDelay = time.After(l.config.StopDelay)
+			l.log.Info("stopping", "signal", name, "delay", l.config.StopDelay, l.servesNow())
 			return
 		}
 		l.log.Info("stopping", "signal", name)
@@ -117,8 +117,7 @@ func (l *loop) terminate(sig unix.Signal) {
 // which the generations' own lists belong meanwhile.
 func (l *loop) killAll() {
 	l.kill = nil
-	l.log.Warn("not stopped in STOP_TIMEOUT: killing what is left", "timeout", l.config.StopTimeout)
-	l.end(0, func() []reaper.Info {
+	left := func() []reaper.Info {
 		list := reaper.Descendants(os.Getpid())
 		for _, g := range l.generations() {
 			if !g.Dead() { // its pid may be another's then
@@ -126,7 +125,10 @@ func (l *loop) killAll() {
 			}
 		}
 		return list
-	})
+	}
+	l.log.Warn("not stopped in STOP_TIMEOUT: killing what is left", append([]any{"processes", len(left()), "took", l.config.StopTimeout},
+		toDo("raise "+Prefix+"STOP_TIMEOUT above gunicorn's graceful_timeout, if requests are to be finished")...)...)
+	l.end(0, left)
 }
 
 // leaveGrace is how long what gunicorn leaves behind may take to end by

@@ -36,8 +36,8 @@ func (l *loop) notifyStopping(signal string) {
 	l.notify(daemon.SdNotifyStopping, "STATUS=Stopping: "+signal)
 }
 
-// serves is who serves, in words.
-func (l *loop) serves() string {
+// standing is who serves, in words.
+func (l *loop) standing() string {
 	return fmt.Sprintf("Serving generation %d with %d workers", l.serving.number, l.serving.Workers().All)
 }
 

@@ -17,7 +17,7 @@ func (l *loop) changed(change watch.Change) {
 	l.pause = 0
 	paths := strings.Join(change.Paths, ",")
 	if l.cancel == nil && l.inSync() {
-		l.log.Info("content is again what serves: no handoff", "paths", paths)
+		l.log.Info("content is again what serves: no handoff", "paths", paths, "serving", l.serving.number)
 		l.dropNeedless()
 		return
 	}
@@ -87,19 +87,21 @@ func (l *loop) due() <-chan time.Time {
 }
 
 // retry plans the next try of the handoff that has just failed, unless a change
-// or an order has come meanwhile. It returns the pause, 0 where there is no
-// retry, and what the log says of it.
-func (l *loop) retry() (time.Duration, any) {
+// or an order has come meanwhile. It returns the pause, and whether there will
+// be another handoff at all.
+func (l *loop) retry() (pause time.Duration, again bool) {
 	l.dropNeedless()
 	switch {
 	case l.wanted != nil:
-		return 0, "now"
-	case !l.now.ordered && l.inSync():
-		return 0, "not needed"
-	case l.config.Retry == 0:
-		return 0, "never"
+		return 0, true
+	case l.needless(), l.config.Retry == 0:
+		return 0, false
 	}
 	l.pause = min(max(2*l.pause, l.config.Retry), max(maxRetry, l.config.Retry))
 	l.want(want{reason: "retry", at: time.Now().Add(l.pause), ordered: l.now.ordered})
-	return l.pause, l.pause
+	return l.pause, true
 }
+
+// needless says whether the handoff that has just failed was only for content
+// which is not there any more: what serves has read what is.
+func (l *loop) needless() bool { return !l.now.ordered && l.inSync() }

@@ -11,10 +11,13 @@ import (
 	"github.com/stablehand/stablehand/reaper"
 )
 
+// ErrNoMaster is the error of a pidfile that names a process of another kind.
+// gunicorn does not start while that lives.
+var ErrNoMaster = errors.New("alive but no gunicorn master")
+
 // Adopt takes over the living master that a pidfile names, if there is one;
-// it returns nil where there is not, and removes a file that is stale. It is an
-// error if the pid in it is alive and no gunicorn master: gunicorn would refuse
-// to start there.
+// it returns nil where there is not, and removes a file that is stale. The error
+// wraps ErrNoMaster if the pid in it is alive and no gunicorn master.
 func Adopt(r *reaper.Reaper, pidfile string) (*Master, error) {
 	b, err := os.ReadFile(pidfile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -31,8 +34,7 @@ func Adopt(r *reaper.Reaper, pidfile string) (*Master, error) {
 		return nil, os.Remove(pidfile)
 	}
 	if beats, _ := heartbeats(pid); len(beats) == 0 && !runs(pid) {
-		return nil, fmt.Errorf("pidfile %s names process %d, which is alive but no gunicorn master; "+
-			"gunicorn will not start while it is: remove the file if it is stale", pidfile, pid)
+		return nil, fmt.Errorf("pidfile %s names process %d, which is %w", pidfile, pid, ErrNoMaster)
 	}
 	p, err := r.Open(pid)
 	if err != nil {

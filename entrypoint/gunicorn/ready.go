@@ -2,7 +2,6 @@ package gunicorn
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -120,7 +119,7 @@ func (m *Master) Soak(ctx context.Context, how time.Duration) error {
 		m.Processes()
 		for _, pid := range workers {
 			if info, err := reaper.Stat(pid); err != nil || !info.Alive() || info.Parent != m.PID() {
-				return ErrLost
+				return m.lost(ctx)
 			}
 		}
 		if err := pause(ctx, m.Process); err != nil {
@@ -130,6 +129,17 @@ func (m *Master) Soak(ctx context.Context, how time.Duration) error {
 	return nil
 }
 
+// lost says why a worker was lost: by itself, or since its master has ended,
+// which makes it somebody else's child before the master's status is there.
+func (m *Master) lost(ctx context.Context) error {
+	for !alive(m.PID()) {
+		if err := pause(ctx, m.Process); err != nil {
+			return err
+		}
+	}
+	return ErrLost
+}
+
 // Workers looks at the master's workers once.
 func (m *Master) Workers() Workers {
 	beats, err := heartbeats(m.PID())
@@ -137,11 +147,4 @@ func (m *Master) Workers() Workers {
 		return Workers{All: len(reaper.Children(m.PID())), Blind: true}
 	}
 	return count(beats)
-}
-
-func (w Workers) String() string {
-	if w.Blind {
-		return fmt.Sprintf("%d, readiness not known", w.All)
-	}
-	return fmt.Sprintf("%d of %d ready", w.Ready, w.All)
 }
