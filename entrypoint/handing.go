@@ -107,9 +107,11 @@ func (l *loop) outcome(err error) string {
 	switch {
 	case err == nil:
 		return control.HandedOff
+	case !errors.As(err, new(rolledBack)):
+		return control.Lost
 	case l.stopping:
 		return control.Stopped
-	case !errors.As(err, new(rolledBack)), l.serving.Dead():
+	case l.serving.Dead():
 		return control.Lost
 	}
 	return control.RolledBack

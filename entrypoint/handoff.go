@@ -105,6 +105,9 @@ func (l *loop) handoff(ctx context.Context, old *generation, number int) error {
 	promoting, cancel := context.WithTimeout(ctx, promoteTimeout)
 	defer cancel()
 	err = next.Promoted(promoting)
+	if ctx.Err() != nil {
+		return nil // it was all but promoted when the stop came
+	}
 	if next.Dead() {
 		return err
 	}
@@ -142,6 +145,12 @@ func (l *loop) rollBack(old, next *generation, why error) error {
 	return rolledBack{why}
 }
 
+// told says whether we have been told to stop.
+func (l *loop) told() (stopping bool) {
+	l.note(func() { stopping = l.stopping })
+	return stopping
+}
+
 // commit makes the successor the serving generation, unless it has just ended
 // or we have been told to stop.
 func (l *loop) commit(old, next *generation) (err error) {
@@ -170,12 +179,20 @@ func (l *loop) retire(old, next *generation) error {
 	old.Signal(unix.SIGTERM)
 	ctx, cancel := context.WithTimeout(context.Background(), retireTimeout)
 	defer cancel()
-	select {
-	case <-old.Done():
-	case <-next.Done():
-		return fmt.Errorf("the successor ended while the old generation retired: %w",
-			&gunicorn.ExitError{PID: next.PID(), Status: next.Status()})
-	case <-ctx.Done():
+	lost := next.Done()
+	for !old.Dead() && ctx.Err() == nil {
+		select {
+		case <-old.Done():
+		case <-ctx.Done():
+		case <-lost:
+			lost = nil
+			if !l.told() {
+				return fmt.Errorf("the successor ended while the old generation retired: %w",
+					&gunicorn.ExitError{PID: next.PID(), Status: next.Status()})
+			}
+		}
+	}
+	if !old.Dead() {
 		l.note(func() {
 			l.log.Warn("the old generation does not end: killing it", "generation", old.number, "pid", old.PID(),
 				"took", retireTimeout, l.servesNow())
