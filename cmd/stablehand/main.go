@@ -45,7 +45,7 @@ func run(words []string) int {
 	}
 	config, errs := entrypoint.ReadConfig(os.Environ())
 	if len(errs) > 0 {
-		return refuse(stderr, errs...)
+		return refuseAs(config, stderr, errs...)
 	}
 	if len(words) > 0 && words[0] == "env" {
 		printEnv(stdout, config)
@@ -53,7 +53,7 @@ func run(words []string) int {
 	}
 	command, err := entrypoint.ReadCommand(words, config, os.Getenv("GUNICORN_CMD_ARGS"))
 	if err != nil {
-		return refuse(stderr, err)
+		return refuseAs(config, stderr, err)
 	}
 	return entrypoint.Run(config, command, entrypoint.NewLog(config, stderr))
 }
@@ -62,6 +62,17 @@ func run(words []string) int {
 func refuse(stderr io.Writer, errs ...error) int {
 	for _, err := range errs {
 		fmt.Fprintln(stderr, "stablehand:", err)
+	}
+	return entrypoint.ExitUsage
+}
+
+// refuseAs does so for machines where the log is for them.
+func refuseAs(c entrypoint.Config, stderr *os.File, errs ...error) int {
+	if c.LogFormat != "json" {
+		return refuse(stderr, errs...)
+	}
+	for _, err := range errs {
+		entrypoint.NewLog(c, stderr).Error("refused: nothing was started", "reason", err, "serving", 0, "code", entrypoint.ExitUsage)
 	}
 	return entrypoint.ExitUsage
 }
