@@ -34,6 +34,7 @@ import (
 //	                         run stablehand WORD... in the namespace of the
 //	                         program called stablehand; it is to exit with that
 //	                         code, by default 0
+//	story [NAME]             print its own lines of the log; see cmdStory
 //	replace FILE FROM        make FILE what FROM is, by renaming over it
 //	get                      ask $URL, the answer on stdout
 //	answers VERSION          ask $URL until it answers that
@@ -48,6 +49,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"procs":      cmdProcs,
 	"ns":         cmdNs,
 	"ask":        cmdAsk,
+	"story":      cmdStory,
 	"replace":    cmdReplace,
 	"get":        cmdGet,
 	"answers":    cmdAnswers,

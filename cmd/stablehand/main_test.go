@@ -27,6 +27,9 @@ const (
 	// fills. Default: .cache/py at the top of the repository.
 	envPython = "E2E_PYTHON"
 
+	// envUpdate has the golden texts in the scripts be what is there now.
+	envUpdate = "E2E_UPDATE"
+
 	// exitOnRace is how a binary built with -race ends when it finds one. No
 	// script expects this code. Without the last it waits a second at its end.
 	exitOnRace = "halt_on_error=1 exitcode=66 atexit_sleep_ms=0"

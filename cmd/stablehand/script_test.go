@@ -41,6 +41,15 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestLog runs testdata/log: the whole of what stablehand itself logs, word by
+// word. With E2E_UPDATE=1 it is written down as it is.
+func TestLog(t *testing.T) {
+	t.Parallel()
+	needNamespace(t, asInit)
+	needStatus(t)
+	run(t, "log", asInit, python(t, newest), nil)
+}
+
 // TestHandoff runs testdata/handoff on every gunicorn, worker class and way of
 // serving that a handoff is promised for.
 func TestHandoff(t *testing.T) {
@@ -110,6 +119,7 @@ func run(t *testing.T, scripts string, m mode, bin string, vars map[string]strin
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		WorkdirRoot:         work,
+		UpdateScripts:       os.Getenv(envUpdate) != "",
 		Setup: func(env *testscript.Env) error {
 			path := strings.Join([]string{filepath.Dir(stablehand), bin, env.Getenv("PATH")}, ":")
 			env.Setenv("PATH", path)
