@@ -27,6 +27,7 @@ type Master struct {
 	parent int           // the old master that it was brought up by, 0 for none
 	next   *Master       // its successor, while there is one
 	seen   []reaper.Info // processes of its generation, see Processes
+	ready  []int         // its children when it was found ready, see Soak
 	before map[int]bool  // children that it had before it was asked for a successor
 }
 

@@ -38,6 +38,7 @@ func (m *Master) Ready(ctx context.Context, hint int, report func(Workers)) erro
 	since := time.Now()
 	for {
 		m.Processes()
+		m.ready = reaper.Children(m.PID())
 		beats, err := heartbeats(m.PID())
 		if unreadable(err, m.Process) {
 			return m.readyBlind(ctx, report)
@@ -91,7 +92,8 @@ func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
 	since := time.Now()
 	for {
 		m.Processes()
-		now := Workers{All: len(reaper.Children(m.PID())), Blind: true}
+		m.ready = reaper.Children(m.PID())
+		now := Workers{All: len(m.ready), Blind: true}
 		if now.All == 0 {
 			since = time.Now()
 		}
@@ -108,16 +110,16 @@ func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
 	}
 }
 
-// Soak watches the master's workers until the time is over, and returns an
-// error as soon as one of them is lost: ErrLost, an *ExitError or ctx's. The
+// Soak watches the workers with which the master got ready until the time is
+// over, and returns an error as soon as one of them is lost, also if that was
+// before the call: ErrLost, an *ExitError or ctx's. The
 // heartbeats do not tell: a worker that is replaced at once may get the same
 // inode for its file.
 func (m *Master) Soak(ctx context.Context, how time.Duration) error {
-	workers := reaper.Children(m.PID())
 	over := time.Now().Add(how)
 	for time.Now().Before(over) {
 		m.Processes()
-		for _, pid := range workers {
+		for _, pid := range m.ready {
 			if info, err := reaper.Stat(pid); err != nil || !info.Alive() || info.Parent != m.PID() {
 				return m.lost(ctx)
 			}
