@@ -135,3 +135,19 @@ func TestATextIsCutToTheScreen(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestAFailureTellsTheStepTheTimeAndTheReason(t *testing.T) {
+	for want, h := range map[string]control.Handoff{
+		"rolled back in step warm after 0.43s: exit code 3 (a worker failed to boot)": {
+			Generation: 2, Step: "warm", Outcome: control.RolledBack, Took: 0.433, Failure: "exit code 3 (a worker failed to boot)"},
+		"failed with no way back in step retire after 12.0s: killed by SIGKILL": {
+			Generation: 2, Step: "retire", Outcome: control.Lost, Took: 12, Failure: "killed by SIGKILL"},
+		"stopped in step soak after 1.00s: stablehand is stopping": {
+			Generation: 2, Step: "soak", Outcome: control.Stopped, Took: 1, Failure: "stablehand is stopping"},
+		"stopped: stablehand is stopping": {Outcome: control.Stopped, Failure: "stablehand is stopping"},
+	} {
+		if got := ending(h); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
