@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/sys/unix"
@@ -53,3 +54,9 @@ func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
 }
+
+// since is the time from t on, as it is logged.
+func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
+
+// seconds is a duration as machines are told it.
+func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }

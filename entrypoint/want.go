@@ -9,6 +9,14 @@ import (
 	"github.com/stablehand/stablehand/entrypoint/watch"
 )
 
+// want is a handoff to come.
+type want struct {
+	reason    string
+	at        time.Time
+	ordered   bool // and not only for a change of content
+	followers []follower
+}
+
 // changed takes note of changed content. A change is tried at once even where
 // the one before it has failed, and needs nothing where what serves has read
 // just this content.
