@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -16,7 +17,7 @@ func cmdNotify(ts *testscript.TestScript, neg bool, args []string) {
 	p := &program{name: "notify", log: ts.MkAbs("notify.log")}
 	log, err := os.Create(p.log)
 	ts.Check(err)
-	path := ts.MkAbs("notify")
+	path := filepath.Join(ts.Getenv("XDG_RUNTIME_DIR"), "notify")
 	socket, err := net.ListenPacket("unixgram", path)
 	ts.Check(err)
 	ts.Check(os.Chmod(path, 0o666))

@@ -136,7 +136,11 @@ func setup(env *testscript.Env, m mode, vars map[string]string) error {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	env.Setenv("HOME", env.WorkDir)
-	env.Setenv("XDG_RUNTIME_DIR", env.WorkDir) // where its control socket is to be
+	run, err := runDir(env)
+	if err != nil {
+		return err
+	}
+	env.Setenv("XDG_RUNTIME_DIR", run)
 	env.Setenv("GORACE", exitOnRace)
 	// Python takes a cached module for current when the file has the same size
 	// and was written in the same second, as scripts do.
@@ -162,6 +166,16 @@ func setup(env *testscript.Env, m mode, vars map[string]string) error {
 		}
 	})
 	return nil
+}
+
+// runDir makes the directory for a script's sockets, whose paths may not be long.
+func runDir(env *testscript.Env) (string, error) {
+	dir, err := os.MkdirTemp(tempDir, "run")
+	if err != nil {
+		return "", err
+	}
+	env.Defer(func() { os.RemoveAll(dir) })
+	return dir, os.Chmod(dir, 0o755)
 }
 
 // provideApp puts the application in its place, unless the script has its own.
