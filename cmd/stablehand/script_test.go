@@ -136,6 +136,11 @@ func setup(env *testscript.Env, m mode, vars map[string]string) error {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	env.Setenv("HOME", env.WorkDir)
+	port, err = freePort()
+	if err != nil {
+		return err
+	}
+	env.Setenv("HTTP", fmt.Sprintf("127.0.0.1:%d", port)) // for stablehand's own use
 	run, err := runDir(env)
 	if err != nil {
 		return err
