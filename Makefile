@@ -19,8 +19,9 @@ test: envs .venv/complete ## run every test, with every gunicorn that is promise
 	@go test $(RACE) -json -timeout 60m $(TESTFLAGS) ./... | go run ./internal/testreport
 
 .PHONY: bench
-bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by side, and what rest takes
+bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by side; then what rest and a healthcheck take
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench='Reload|Rest' -benchtime=$(or $(TIMES),3)x -timeout 60m ./cmd/stablehand
+	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench=Healthcheck -benchtime=200x ./cmd/stablehand
 
 .PHONY: lint
 lint: ## run gofmt, go vet, staticcheck and go mod tidy as checks
