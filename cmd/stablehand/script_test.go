@@ -146,6 +146,7 @@ func setup(env *testscript.Env, m mode, vars map[string]string) error {
 		return err
 	}
 	env.Setenv("XDG_RUNTIME_DIR", run)
+	env.Setenv("STABLEHAND_CONTROL", filepath.Join(run, "control")) // whatever else runs on this machine
 	env.Setenv("GORACE", exitOnRace)
 	// Python takes a cached module for current when the file has the same size
 	// and was written in the same second, as scripts do.

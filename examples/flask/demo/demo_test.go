@@ -12,6 +12,7 @@ import (
 // here is the demo, with a stablehand built for the test and a free port.
 func here(t *testing.T) demo {
 	t.Helper()
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir()) // whatever else runs on this machine
 	top, err := filepath.Abs("../../..")
 	if err != nil {
 		t.Fatal(err)
