@@ -90,9 +90,9 @@ func (l *loop) bootFailed(err error) {
 	case l.successor == nil:
 		l.bootError("the command ended without a gunicorn: nothing serves", exit.Status, "")
 	default:
-		do := l.twin()
-		if do == "" {
-			do = advice(err)
+		do := advice(err)
+		if twin := l.twin(); twin != "" && exit.Status.ExitCode() == 1 {
+			do = twin
 		}
 		l.bootError("gunicorn ended before it was ready: nothing serves", err, do)
 	}

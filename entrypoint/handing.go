@@ -13,16 +13,15 @@ import (
 
 // handing is the handoff under way.
 type handing struct {
-	control.Handoff // but for its present step, which is the loop's
-	ordered         bool
+	control.Handoff               // but for its present step, which is the loop's
 	content         watch.Content // of what is watched, when it began
+	foreign         bool          // somebody else has started the successor, before, so that nobody knows what it has read
 	followers       []follower
 }
 
 func newHanding(from, to int, w *want) *handing {
 	return &handing{
 		Handoff:   control.Handoff{Generation: to, From: from, Reason: w.reason, Began: time.Now()},
-		ordered:   w.ordered,
 		followers: w.followers,
 	}
 }
@@ -69,6 +68,10 @@ func (l *loop) handedOff(err error) {
 		l.pause = 0
 		l.log.Info("handed off", "generation", h.Generation, "pid", l.serving.PID(), "took", took, l.servesNow())
 		l.notifyReady(l.standing())
+		if h.foreign && !l.stopping {
+			l.order("the successor was there before it was asked for", h.followers...)
+			h.followers = nil
+		}
 	case control.Stopped:
 		l.log.Info("rolled back", append(attrs, l.servesNow())...)
 	case control.Lost:
@@ -78,14 +81,11 @@ func (l *loop) handedOff(err error) {
 		ended.Retry = seconds(pause)
 		do := advice(err)
 		if again {
-			attrs = append(attrs, "retry", pause)
-		} else if !l.needless() {
+			attrs = append(attrs, "retry", pause.Round(time.Millisecond))
+		} else {
 			do = strings.TrimPrefix(do+"; ", "; ") + "it is not tried again by itself: change the content or send HUP"
 		}
 		l.log.Error("rolled back", append(append(attrs, l.servesNow()), toDo(do)...)...)
-		if !again && l.needless() {
-			l.log.Info("content is again what serves: no handoff", l.servesNow())
-		}
 		l.notifyReady(fmt.Sprintf("%s; generation %d was rolled back in step %s: %v", l.standing(), h.Generation, l.step.name, err))
 	}
 	if err != nil {

@@ -70,12 +70,12 @@ func (l *loop) handoff(ctx context.Context, old *generation, number int) error {
 	defer cancel()
 	hint := old.Workers().All
 
-	master, err := old.Spawn(warming)
+	master, ours, err := old.Spawn(warming)
 	if err != nil {
 		return rolledBack{err}
 	}
 	next := newGeneration(master, number)
-	l.note(func() { l.successor = next })
+	l.note(func() { l.successor, l.now.foreign = next, !ours })
 	l.did("spawned", next)
 
 	l.enter("warm")
@@ -163,7 +163,7 @@ func (l *loop) commit(old, next *generation) (err error) {
 		default:
 			l.serving, l.retiring, l.successor = next, old, nil
 			next.since = time.Now()
-			if !l.moved {
+			if !l.moved && !l.now.foreign {
 				next.content = l.now.content
 			}
 			l.serves(l.now.Began)

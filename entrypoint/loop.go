@@ -138,7 +138,7 @@ func (l *loop) run(signals <-chan os.Signal, changes <-chan watch.Change) int {
 		case <-watchdog:
 			l.notify(daemon.SdNotifyWatchdog)
 			continue
-		case <-l.sleep.due():
+		case <-l.rest():
 			l.sleep.begin()
 			continue
 		}
@@ -147,6 +147,14 @@ func (l *loop) run(signals <-chan os.Signal, changes <-chan watch.Change) int {
 	l.unwant()
 	close(l.ended)
 	return l.leave()
+}
+
+// rest fires when nothing has happened for long, and no task runs.
+func (l *loop) rest() <-chan time.Time {
+	if l.cancel != nil {
+		return nil
+	}
+	return l.sleep.due()
 }
 
 // over says whether the container's life is over, and notes the exit code.

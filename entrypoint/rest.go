@@ -26,8 +26,9 @@ const restRoom = 2 << 20
 // turn of a processor.
 type sleep struct {
 	asleep bool
-	gc     int   // GOGC as it was
-	limit  int64 // GOMEMLIMIT as it was
+	worked time.Time // when anything last happened
+	gc     int       // GOGC as it was
+	limit  int64     // GOMEMLIMIT as it was
 }
 
 // due fires when nothing has happened for restAfter.
@@ -35,7 +36,7 @@ func (s *sleep) due() <-chan time.Time {
 	if s.asleep {
 		return nil
 	}
-	return time.After(restAfter)
+	return time.After(time.Until(s.worked.Add(restAfter)))
 }
 
 // begin gives back what the last work has used: free memory, and the pages of
@@ -55,6 +56,7 @@ func (s *sleep) begin() {
 
 // end is called when something has happened.
 func (s *sleep) end() {
+	s.worked = time.Now()
 	if s.asleep {
 		s.asleep = false
 		debug.SetMemoryLimit(s.limit)
@@ -62,8 +64,9 @@ func (s *sleep) end() {
 	}
 }
 
-// forgetProgram gives back the pages of the program's own file, code and
-// constants, which are read in again as they are called.
+// forgetProgram gives back the pages of the program's own code, which are read
+// in again as it is called. Other pages of its file may have been changed in
+// memory, as by a dynamic linker, and would not come back as they were.
 func forgetProgram() {
 	maps, err := os.Open("/proc/self/maps")
 	if err != nil {
@@ -76,7 +79,7 @@ func forgetProgram() {
 		var mode string
 		// proc_pid_maps(5): address range, mode, offset, device, inode and path
 		fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &mode)
-		if strings.HasSuffix(lines.Text(), " "+program) && !strings.Contains(mode, "w") {
+		if strings.HasSuffix(lines.Text(), " "+program) && strings.HasPrefix(mode, "r-x") {
 			unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 		}
 	}

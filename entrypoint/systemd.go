@@ -19,11 +19,18 @@ func (l *loop) notify(state ...string) {
 	}
 }
 
-func (l *loop) notifyReady(status string) { l.notify(daemon.SdNotifyReady, "STATUS="+status) }
+func (l *loop) notifyReady(status string) {
+	if !l.stopping {
+		l.notify(daemon.SdNotifyReady, "STATUS="+status)
+	}
+}
 
 // notifyHandoff tells of a handoff under way, in the step that it has come to.
 // To systemd it is a reload, which ends with the next notifyReady.
 func (l *loop) notifyHandoff() {
+	if l.stopping {
+		return
+	}
 	status := fmt.Sprintf("STATUS=Handing off to generation %d (%s): %s", l.now.Generation, l.now.Reason, l.step.name)
 	if len(l.now.Steps) > 0 {
 		l.notify(status)
@@ -66,7 +73,7 @@ func inherited() (env []string, files []uintptr) {
 	})
 	files = []uintptr{0, 1, 2}
 	sockets, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if err != nil || sockets == 0 || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+	if err != nil || sockets <= 0 || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return env, files
 	}
 	var numbers []string

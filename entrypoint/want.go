@@ -13,23 +13,17 @@ import (
 type want struct {
 	reason    string
 	at        time.Time
-	ordered   bool // and not only for a change of content
 	followers []follower
 }
 
 // changed takes note of changed content. A change is tried at once even where
-// the one before it has failed, and needs nothing where what serves has read
-// just this content.
+// the one before it has failed. One that brings back what the serving generation
+// was started with is tried, too: workers that were replaced meanwhile may have
+// read something else.
 func (l *loop) changed(change watch.Change) {
 	l.disk, l.moved = change.Content, true
+	l.log.Info("content changed", "paths", strings.Join(change.Paths, ","))
 	l.pause = 0
-	paths := strings.Join(change.Paths, ",")
-	if l.cancel == nil && l.inSync() {
-		l.log.Info("content is again what serves: no handoff", "paths", paths, "serving", l.serving.number)
-		l.dropNeedless()
-		return
-	}
-	l.log.Info("content changed", "paths", paths)
 	delay := time.Duration(0)
 	if l.config.Jitter > 0 {
 		delay = rand.N(l.config.Jitter)
@@ -38,23 +32,15 @@ func (l *loop) changed(change watch.Change) {
 	l.want(want{reason: "content changed", at: time.Now().Add(delay)})
 }
 
-// inSync says whether the serving generation is known to have read the watched
-// content as it is now.
+// inSync says whether the serving generation is known to have been started with
+// the watched content as it is now.
 func (l *loop) inSync() bool {
 	return l.serving != nil && l.disk != watch.Content{} && l.serving.content == l.disk
 }
 
-// dropNeedless takes back a handoff that is wanted only to have the content
-// read which the serving generation has read.
-func (l *loop) dropNeedless() {
-	if l.wanted != nil && !l.wanted.ordered && l.inSync() {
-		l.wanted = nil
-	}
-}
-
-// order asks for a handoff now, whatever the content.
+// order asks for a handoff now.
 func (l *loop) order(reason string, followers ...follower) {
-	l.want(want{reason: reason, at: time.Now(), ordered: true, followers: followers})
+	l.want(want{reason: reason, at: time.Now(), followers: followers})
 }
 
 // want asks for a handoff, as soon as serving and no other task allows. Of
@@ -68,7 +54,6 @@ func (l *loop) want(w want) {
 		if was.at.Before(w.at) {
 			w.at = was.at
 		}
-		w.ordered = w.ordered || was.ordered
 		w.followers = append(was.followers, w.followers...)
 	}
 	l.wanted = &w
@@ -95,21 +80,16 @@ func (l *loop) due() <-chan time.Time {
 }
 
 // retry plans the next try of the handoff that has just failed, unless a change
-// or an order has come meanwhile. It returns the pause, and whether there will
-// be another handoff at all.
+// or an order has come meanwhile. It returns the pause until the next handoff,
+// and whether there will be one at all.
 func (l *loop) retry() (pause time.Duration, again bool) {
-	l.dropNeedless()
 	switch {
 	case l.wanted != nil:
-		return 0, true
-	case l.needless(), l.config.Retry == 0:
+		return max(time.Until(l.wanted.at), 0), true
+	case l.config.Retry == 0:
 		return 0, false
 	}
 	l.pause = min(max(2*l.pause, l.config.Retry), max(maxRetry, l.config.Retry))
-	l.want(want{reason: "retry", at: time.Now().Add(l.pause), ordered: l.now.ordered})
+	l.want(want{reason: "retry", at: time.Now().Add(l.pause)})
 	return l.pause, true
 }
-
-// needless says whether the handoff that has just failed was only for content
-// which is not there any more: what serves has read what is.
-func (l *loop) needless() bool { return !l.now.ordered && l.inSync() }

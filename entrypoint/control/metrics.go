@@ -34,9 +34,9 @@ var metrics = []metric{
 		}},
 	gauge("stablehand_config_in_sync", "Whether the watched content on disk is what the serving generation was started with. Missing where nothing is watched, or nobody knows.",
 		func(s Status) (float64, bool) { return flag(s.InSync != nil && *s.InSync), s.InSync != nil }),
-	gauge("stablehand_config_last_reload_successful", "Whether the last handoff succeeded, or has become needless since the content is again what serves; 1 before the first.",
+	gauge("stablehand_config_last_reload_successful", "Whether the last handoff succeeded; 1 before the first.",
 		func(s Status) (float64, bool) {
-			good := s.LastHandoff == nil || s.LastHandoff.Outcome == HandedOff || s.InSync != nil && *s.InSync
+			good := s.LastHandoff == nil || s.LastHandoff.Outcome == HandedOff
 			return flag(good), true
 		}),
 	gauge("stablehand_config_last_reload_success_timestamp_seconds", "When the serving generation began to serve.",

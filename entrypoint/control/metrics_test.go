@@ -86,19 +86,3 @@ func TestFormatIsAsTheAcceptHeaderPrefers(t *testing.T) {
 		}
 	}
 }
-
-func TestLastReloadIsSuccessfulAgainWithTheContentThatServes(t *testing.T) {
-	for _, test := range []struct {
-		outcome string
-		in      bool
-		want    string
-	}{{HandedOff, false, "1"}, {RolledBack, false, "0"}, {RolledBack, true, "1"}} {
-		s := full()
-		s.LastHandoff, s.InSync = &Handoff{Outcome: test.outcome}, &test.in
-		e := &exposition{}
-		e.write(s)
-		if line := "\nstablehand_config_last_reload_successful " + test.want + "\n"; !bytes.Contains(e.Bytes(), []byte(line)) {
-			t.Errorf("%+v: not said:%s", test, line)
-		}
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,7 @@ const (
 	writeTimeout  = 10 * time.Second
 	idleTimeout   = time.Minute
 	closeGrace    = 200 * time.Millisecond // for what is to be written once more: how a handoff ended
+	maxConns      = 256
 	maxHeader     = 8 << 10
 	maxBody       = 1 << 10
 )
@@ -84,7 +86,7 @@ func (s *Server) questions() *http.ServeMux {
 
 func (s *Server) serve(at net.Listener, h http.Handler, log *slog.Logger) {
 	server := &http.Server{
-		Handler:           http.MaxBytesHandler(h, maxBody),
+		Handler:           http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(h, maxBody)), // no web page gives orders
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       headerTimeout,
 		WriteTimeout:      writeTimeout,
@@ -92,6 +94,7 @@ func (s *Server) serve(at net.Listener, h http.Handler, log *slog.Logger) {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ConnContext:       withConn,
+		ConnState:         atMost(maxConns),
 	}
 	s.servers = append(s.servers, server)
 	go server.Serve(at)
@@ -105,6 +108,22 @@ func (s *Server) Close() {
 	for _, server := range s.servers {
 		if server.Shutdown(ctx) != nil {
 			server.Close()
+		}
+	}
+}
+
+// atMost closes what connects beyond a number of connections: each takes a
+// descriptor and some memory, which are gunicorn's in the end.
+func atMost(limit int64) func(net.Conn, http.ConnState) {
+	var open atomic.Int64
+	return func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			if open.Add(1) > limit {
+				c.Close()
+			}
+		case http.StateClosed, http.StateHijacked:
+			open.Add(-1)
 		}
 	}
 }

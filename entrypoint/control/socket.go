@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -89,7 +90,7 @@ func listen(path string) (net.Listener, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+	if err := lock(dir); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", dir.Name(), err)
 	}
 	if err := replace(path); err != nil {
@@ -104,6 +105,17 @@ func listen(path string) (net.Listener, error) {
 		return err
 	}}
 	return config.Listen(context.Background(), "unix", path)
+}
+
+// lock waits no longer than another stablehand needs to listen: anybody who can
+// open the directory can hold it, too.
+func lock(dir *os.File) (err error) {
+	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+			return err
+		}
+	}
+	return err
 }
 
 // replace removes the socket of a stablehand that is dead.

@@ -82,9 +82,14 @@ func Daemonised() bool {
 // that cannot be adopted without a pidfile.
 func Twin(argv []string) int {
 	words := argv[1:]
+	if len(words) == 0 {
+		return 0 // any other gunicorn could be meant
+	}
+	own := reaper.Descendants(os.Getpid())
 	pid, _ := topmost(1, func(pid int) bool {
 		line := cmdline(pid)
-		return runs(pid) && len(line) > len(words) && slices.Equal(line[len(line)-len(words):], words)
+		return runs(pid) && len(line) > len(words) && slices.Equal(line[len(line)-len(words):], words) &&
+			!slices.ContainsFunc(own, func(o reaper.Info) bool { return o.PID == pid })
 	})
 	return pid
 }

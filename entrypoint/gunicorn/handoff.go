@@ -28,12 +28,12 @@ const askAgain = 5 * time.Second
 
 // Spawn makes the master bring up a successor by USR2, as soon as it handles
 // that, and returns it. A successor that is there already, since somebody
-// else asked for it, is taken as it is. The error is an *ExitError where the
+// else asked for it, is taken as it is, and is not ours. The error is an *ExitError where the
 // master ends and leaves none, or ctx's. Once USR2 was sent neither ends the
 // wait before forkGrace, so that no successor comes up unseen.
-func (m *Master) Spawn(ctx context.Context) (*Master, error) {
+func (m *Master) Spawn(ctx context.Context) (next *Master, ours bool, err error) {
 	if err := m.canExec(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	m.before = make(map[int]bool)
 	for _, pid := range reaper.Children(m.PID()) {
@@ -41,12 +41,12 @@ func (m *Master) Spawn(ctx context.Context) (*Master, error) {
 	}
 	var asked time.Time
 	for {
-		if next := m.successor(); next != nil {
-			return next, nil
+		if next = m.successor(); next != nil {
+			return next, !asked.IsZero(), nil
 		}
-		err := pause(ctx, m.Process)
+		err = pause(ctx, m.Process)
 		if err != nil && time.Since(asked) > forkGrace {
-			return nil, err
+			return nil, false, err
 		}
 		if err != nil {
 			time.Sleep(lookEvery)
@@ -54,7 +54,7 @@ func (m *Master) Spawn(ctx context.Context) (*Master, error) {
 		}
 		if time.Since(asked) > askAgain && m.Handles(unix.SIGUSR2) {
 			if err := m.Signal(unix.SIGUSR2); err != nil && !errors.Is(err, os.ErrProcessDone) {
-				return nil, err
+				return nil, false, err
 			}
 			asked = time.Now()
 		}
