@@ -2,18 +2,23 @@
 #
 #   COPY --from=stablehand /stablehand /usr/local/bin/
 #
-# is had with `docker build --target binary -t stablehand .`. The last stage is
-# the Flask example, ready to run.
+# is had with `docker build --target binary -t stablehand .`, for another
+# architecture with `--platform linux/arm64` added (BuildKit): Go compiles
+# for it without emulation. The last stage is the Flask example, ready to run.
 
 ARG GO_IMAGE=golang:1.26
 ARG PYTHON_IMAGE=python:3-slim
 
-FROM ${GO_IMAGE} AS build
+# The classic builder knows no BUILDPLATFORM, and builds for its own machine.
+FROM --platform=${BUILDPLATFORM:-linux} ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
-COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags=-s -o /stablehand ./cmd/stablehand
+COPY cmd cmd
+COPY entrypoint entrypoint
+COPY reaper reaper
+ARG TARGETARCH
+RUN CGO_ENABLED=0 GOARCH=$TARGETARCH go build -trimpath -ldflags=-s -o /stablehand ./cmd/stablehand
 
 FROM scratch AS binary
 COPY --from=build /stablehand /stablehand
