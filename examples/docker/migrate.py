@@ -1,0 +1,3 @@
+"""Stands for what brings the database up to date."""
+
+print("migrated")

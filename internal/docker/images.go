@@ -1,0 +1,115 @@
+package docker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	// PythonImage and GoImage are what the Dockerfiles build on by default.
+	PythonImage = "python:3-slim"
+	GoImage     = "golang:1.26"
+
+	// debian is what python:3-slim is made of where no registry has it.
+	debian = "bookworm"
+
+	certificates = "etc/ssl/certs/ca-certificates.crt"
+)
+
+// Base returns an image to build on instead of a public one: that one itself
+// where the engine has it or can pull it, else one that is made here.
+func (e *Engine) Base(public string) (string, error) {
+	made := prefix + public
+	for _, name := range []string{public, made} {
+		if _, err := e.Do("image", "inspect", name); err == nil {
+			return name, nil
+		}
+	}
+	_, unreachable := e.Do("pull", public)
+	if unreachable == nil {
+		return public, nil
+	}
+	makers := map[string]func(string) error{PythonImage: e.makePython, GoImage: e.makeGo}
+	if makers[public] == nil {
+		return "", fmt.Errorf("there is no way of making %s here: %w", public, unreachable)
+	}
+	if err := makers[public](made); err != nil {
+		return "", errors.Join(unreachable, err)
+	}
+	return made, nil
+}
+
+// makePython makes a small Debian with its own Python 3.
+func (e *Engine) makePython(name string) error {
+	root, err := os.MkdirTemp("", "debian-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(root)
+	if _, err := output(exec.Command("debootstrap", "--variant=minbase",
+		"--include=python3,python3-venv,ca-certificates", debian, root)); err != nil {
+		return err
+	}
+	if err := slim(root); err != nil {
+		return err
+	}
+	tar := exec.Command("tar", "--create", "--directory="+root, ".")
+	load := e.Command("import", "-", name)
+	if load.Stdin, err = tar.StdoutPipe(); err != nil {
+		return err
+	}
+	if err := tar.Start(); err != nil {
+		return err
+	}
+	_, err = output(load)
+	return errors.Join(err, tar.Wait())
+}
+
+// slim removes the packages' files, and makes the system trust what this
+// machine trusts: a mirror of PyPI, say.
+func slim(root string) error {
+	packages, err := filepath.Glob(filepath.Join(root, "var/cache/apt/archives/*.deb"))
+	if err != nil {
+		return err
+	}
+	for _, file := range packages {
+		if err := os.Remove(file); err != nil {
+			return err
+		}
+	}
+	ours, err := os.Open("/" + certificates)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer ours.Close()
+	theirs, err := os.Create(filepath.Join(root, certificates))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(theirs, ours)
+	return errors.Join(err, theirs.Close())
+}
+
+// makeGo puts this machine's Go on top of the image with Python.
+func (e *Engine) makeGo(name string) error {
+	base, err := e.Base(PythonImage)
+	if err != nil {
+		return err
+	}
+	root, err := output(exec.Command("go", "env", "GOROOT"))
+	if err != nil {
+		return err
+	}
+	build := e.Command("build", "--tag="+name, "--file=-", root)
+	build.Stdin = strings.NewReader("FROM " + base + "\nCOPY . /usr/local/go\nENV PATH=/usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin\n")
+	_, err = output(build)
+	return err
+}
