@@ -25,7 +25,7 @@ bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by 
 
 .PHONY: lint
 lint: ## run gofmt, go vet, staticcheck and go mod tidy as checks
-	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	@test -z "$$(gofmt -l $$(go list -f '{{.Dir}}' ./...) | tee /dev/stderr)"
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	go mod tidy -diff

@@ -184,6 +184,7 @@ func TestAMemoryLimitEndsTheSuccessorAlone(t *testing.T) {
 	c.says(`msg="rolled back" generation=3`)
 	c.write("version 4")
 	c.answers("version 4")
+	c.handedOff("4")
 	if saw := run.SoFar().Version("version 3"); saw.Count > 0 {
 		t.Errorf("the generation without memory has answered %d times", saw.Count)
 	}
@@ -225,13 +226,22 @@ func TestLogsAreCompleteAndInOrder(t *testing.T) {
 		inOrder(t, strings.Fields(string(out)), lines)
 	})
 	t.Run("of gunicorn, over a handoff", func(t *testing.T) {
-		const requests = 600
+		const before, after = 200, 200
 		c := start(t, append([]string{"--"}, append(serve, "--access-logfile=-", "--access-logformat=asked %(U)s")...)...)
-		for i := range requests {
-			if i == requests/3 {
-				c.write("version 2")
-			}
-			askInFull(t, c.url, i+1)
+		c.says("msg=serving")
+		requests := 0
+		ask := func() string {
+			requests++
+			return askInFull(t, c.url, requests)
+		}
+		for range before {
+			ask()
+		}
+		c.write("version 2")
+		for !strings.Contains(ask(), "version 2") {
+		}
+		for range after {
+			ask()
 		}
 		c.handedOff("2")
 		c.stops()
@@ -248,7 +258,7 @@ func TestLogsAreCompleteAndInOrder(t *testing.T) {
 
 // askInFull sends a request, and reads until the server closes the connection.
 // gunicorn has written its line in the access log by then.
-func askInFull(t *testing.T, url string, number int) {
+func askInFull(t *testing.T, url string, number int) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.Trim(strings.TrimPrefix(url, "http:"), "/"))
 	if err != nil {
@@ -256,9 +266,11 @@ func askInFull(t *testing.T, url string, number int) {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /n/%d HTTP/1.0\r\n\r\n", number)
-	if answer, err := io.ReadAll(conn); err != nil || len(answer) == 0 {
+	answer, err := io.ReadAll(conn)
+	if err != nil || len(answer) == 0 {
 		t.Fatalf("request %d: %q, %v", number, answer, err)
 	}
+	return string(answer)
 }
 
 func inOrder(t *testing.T, numbers []string, last int) {

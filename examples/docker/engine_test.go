@@ -3,6 +3,7 @@
 package docker
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -83,11 +84,15 @@ var built = sync.OnceValues(func() (i images, err error) {
 	return i, err
 })
 
-// build returns the engine and the images.
+// build returns the engine and the images. The test is skipped where there is
+// nothing to build them on.
 func build(t *testing.T) (*docker.Engine, images) {
 	t.Helper()
 	e := engine(t)
 	i, err := built()
+	if errors.Is(err, docker.ErrNoBase) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,9 @@ const (
 	certificates = "etc/ssl/certs/ca-certificates.crt"
 )
 
+// ErrNoBase is returned where a base image can be neither pulled nor made.
+var ErrNoBase = errors.New("no base image")
+
 // Base returns an image to build on instead of a public one: that one itself
 // where the engine has it or can pull it, else one that is made here.
 func (e *Engine) Base(public string) (string, error) {
@@ -36,10 +39,10 @@ func (e *Engine) Base(public string) (string, error) {
 	}
 	makers := map[string]func(string) error{PythonImage: e.makePython, GoImage: e.makeGo}
 	if makers[public] == nil {
-		return "", fmt.Errorf("there is no way of making %s here: %w", public, unreachable)
+		return "", fmt.Errorf("%w %s: %w", ErrNoBase, public, unreachable)
 	}
 	if err := makers[public](made); err != nil {
-		return "", errors.Join(unreachable, err)
+		return "", fmt.Errorf("%w %s: %w, and %w", ErrNoBase, public, unreachable, err)
 	}
 	return made, nil
 }
