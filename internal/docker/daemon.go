@@ -3,7 +3,6 @@ package docker
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,25 +100,20 @@ func (d *daemon) start(cache string) error {
 
 func (d *daemon) log() string { return filepath.Join(d.dir, "log") }
 
-// answers returns when the daemon does. It listens before, so that a question
-// waits until it is ready.
+// answers returns when the daemon does, or when it has ended.
 func (d *daemon) answers() error {
-	deadline := time.Now().Add(startTimeout)
-	for {
+	engine := &Engine{host: "unix://" + d.socket()}
+	for deadline := time.Now().Add(startTimeout); !engine.answers(); {
 		select {
 		case <-d.ended:
 			return fmt.Errorf("dockerd does not run here: %s", d.lastWords())
 		case <-time.After(50 * time.Millisecond):
 		}
-		if conn, err := net.Dial("unix", d.socket()); err == nil {
-			conn.Close()
-			_, err = (&Engine{host: "unix://" + d.socket()}).Do("version")
-			return err
-		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("dockerd did not answer within %s: %s", startTimeout, d.lastWords())
 		}
 	}
+	return nil
 }
 
 func (d *daemon) lastWords() string {

@@ -47,10 +47,13 @@ func (e *Engine) find(cache string) error {
 	if host != "" && !strings.HasPrefix(host, "unix://") {
 		return fmt.Errorf("the tests mount directories of this machine, and DOCKER_HOST is %s", host)
 	}
-	_, err := e.Do("version")
-	if err == nil || host != "" {
-		return err
+	if e.answers() {
+		return nil
 	}
+	if host != "" {
+		return fmt.Errorf("no engine answers at %s", host)
+	}
+	var err error
 	e.own, err = startDaemon(cache)
 	if err != nil {
 		return err
@@ -68,6 +71,11 @@ func (e *Engine) find(cache string) error {
 		return errors.Join(err, e.own.stop())
 	}
 	return nil
+}
+
+func (e *Engine) answers() bool {
+	_, err := e.Do("version")
+	return err == nil
 }
 
 // Close removes what was made in an engine that ran already, but for base
