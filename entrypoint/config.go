@@ -28,13 +28,13 @@ const Prefix = "STABLEHAND_"
 type Config struct {
 	App          string        `env:"APP" help:"module:callable, where no words are given"`
 	Watch        []string      `env:"WATCH" help:"comma-separated files, directories (recursive) and globs whose content matters"`
-	WatchIgnore  []string      `env:"WATCH_IGNORE, default=*~,#*#,.#*,.*.sw?,4913,___jb_*___,.goutput*,.nfs*,.DS_Store,.git,.hg,.svn,.jj,__pycache__,*.py[co]" help:"names that never matter inside a watched directory"`
+	WatchIgnore  []string      `env:"WATCH_IGNORE, default=*~,#*#,.#*,.*.sw?,4913,___jb_*___,.goutput*,.nfs*,.DS_Store,.git,.hg,.svn,.jj,__pycache__,*.py[co]" help:"names that never matter inside a watched directory; a value replaces the default"`
 	WatchPoll    time.Duration `env:"WATCH_POLL, default=0" help:"also look every so often, for mounts that send no events (NFS, some desktop file sharing); 0 = never"`
 	Debounce     time.Duration `env:"DEBOUNCE, default=250ms" help:"the content must have been quiet this long"`
 	ReadyTimeout time.Duration `env:"READY_TIMEOUT, default=2m" help:"how long a generation may take to get ready" min:"1ms"`
 	Soak         time.Duration `env:"SOAK, default=0" help:"both generations serve this long before the old one goes; a worker lost meanwhile rolls back"`
 	Jitter       time.Duration `env:"JITTER, default=0" help:"wait a random part of this before a handoff that a file change began, so that a fleet does not move at once"`
-	Retry        time.Duration `env:"RETRY, default=10s" help:"first pause before a failed handoff is tried again; doubles up to 5m; a new change starts afresh; 0 = never"`
+	Retry        time.Duration `env:"RETRY, default=10s" help:"first pause before a failed handoff is tried again; doubles up to 5m, also for a handoff that was asked for; a new change starts afresh; 0 = never"`
 	StopDelay    time.Duration `env:"STOP_DELAY, default=0" help:"keep serving this long after SIGTERM, while load balancers take the pod out"`
 	StopTimeout  time.Duration `env:"STOP_TIMEOUT, default=0" help:"then TERM; SIGKILL what is left after this; 0 leaves that to the runtime"`
 	Control      string        `env:"CONTROL" help:"socket at which reload, status and healthcheck talk to it; if not set, in a private directory: $XDG_RUNTIME_DIR/stablehand, /run/stablehand or one in /tmp"`

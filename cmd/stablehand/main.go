@@ -25,6 +25,10 @@ func main() {
 func run(words []string) int {
 	stdout, stderr := os.Stdout, os.Stderr
 	if len(words) > 1 && slices.Contains([]string{"help", "version", "env"}, words[0]) {
+		if words[0] == "help" || words[1] == "--help" || words[1] == "-h" {
+			fmt.Fprint(stdout, help)
+			return 0
+		}
 		return refuse(stderr, fmt.Errorf("%s takes no words; for a command of that name write stablehand -- %s", words[0], shellquote.Join(words...)))
 	}
 	if len(words) > 0 {

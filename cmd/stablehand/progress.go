@@ -113,7 +113,7 @@ func (p *progress) line(now time.Time) string {
 	case h.Outcome == control.HandedOff:
 		return fmt.Sprintf("done in %s, %s:%s", seconds(h.Took), serves(h), took(h))
 	case h.Over():
-		return fmt.Sprintf("generation %d:%s", h.Generation, took(h))
+		return fmt.Sprintf("handoff from generation %d to %d:%s", h.From, h.Generation, took(h))
 	case h.Generation == 0:
 		return doing(h) + "  " + moving(now.Sub(h.Since))
 	}
@@ -134,7 +134,10 @@ func took(h control.Handoff) string {
 func doing(h control.Handoff) string {
 	switch h.Step {
 	case "wait":
-		return strings.TrimSpace("waiting for " + h.WaitsFor)
+		if h.WaitsFor == "" {
+			return "waiting for its turn"
+		}
+		return "waiting for " + h.WaitsFor + " to end"
 	case "spawn":
 		return "starting the successor"
 	case "warm":

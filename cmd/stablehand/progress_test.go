@@ -47,7 +47,7 @@ func TestEachStepHasALine(t *testing.T) {
 		p.told(told.h, after(told.at))
 	}
 	p.leave()
-	want := `waiting for the handoff to generation 2
+	want := `waiting for the handoff to generation 2 to end
 handoff from generation 2 to 3
 spawn     0.04s  successor started
 warm      3.96s  workers ready 8 of 8
@@ -74,7 +74,7 @@ func TestLongStepsAreSaidToGoOn(t *testing.T) {
 		}
 		p.told(told.h, after(told.at))
 	}
-	want := `waiting for the handoff to generation 2
+	want := `waiting for the handoff to generation 2 to end
 handoff from generation 2 to 3
 spawn     0.04s  successor started
 warm      10.0s  still at it: workers ready 3 of 8
@@ -100,8 +100,8 @@ func TestATerminalShowsOneLineThatChanges(t *testing.T) {
 	p.leave()
 	want := []string{
 		"asking for a handoff  0.0s",
-		"waiting for the handoff to generation 2  0.0s",
-		"waiting for the handoff to generation 2  1.0s",
+		"waiting for the handoff to generation 2 to end  0.0s",
+		"waiting for the handoff to generation 2 to end  1.0s",
 		"generation 3: starting the successor  0.0s, 0.0s in all",
 		"generation 3: starting the successor  1.0s, 1.0s in all",
 		"generation 3: successor started, no workers yet  0.0s, 0.0s in all",

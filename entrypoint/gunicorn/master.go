@@ -18,8 +18,8 @@ import (
 const lookEvery = 20 * time.Millisecond
 
 // Master is one gunicorn master with its workers: a generation, seen from
-// outside. Signal, Deliver and what is behind Process may be used from any
-// goroutine, all else from one at a time.
+// outside. Signal, Deliver, Workers and what is behind Process may be used from
+// any goroutine, all else from one at a time.
 type Master struct {
 	*reaper.Process
 	reaper *reaper.Reaper
