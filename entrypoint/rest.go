@@ -64,22 +64,26 @@ func (s *sleep) end() {
 	}
 }
 
-// forgetProgram gives back the pages of the program's own code, which are read
-// in again as it is called. Other pages of its file may have been changed in
-// memory, as by a dynamic linker, and would not come back as they were.
+// forgetProgram gives back the pages of the program's own file, code and
+// constants, which are read in again as they are called. Where some of a mapping
+// were changed in memory, as by a dynamic linker or a debugger, all of it stays:
+// they would not come back as they are.
 func forgetProgram() {
-	maps, err := os.Open("/proc/self/maps")
+	maps, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return
 	}
 	defer maps.Close()
 	program, _ := os.Readlink("/proc/self/exe")
+	var from, to uintptr
+	var mode string
+	var own bool
+	// proc_pid_smaps(5): a line as in maps, then one for each of its figures
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
-		var from, to uintptr
-		var mode string
-		// proc_pid_maps(5): address range, mode, offset, device, inode and path
-		fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &mode)
-		if strings.HasSuffix(lines.Text(), " "+program) && strings.HasPrefix(mode, "r-x") {
+		line := lines.Text()
+		if n, _ := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); n == 3 {
+			own = strings.HasSuffix(line, " "+program) && !strings.Contains(mode, "w")
+		} else if own && strings.HasPrefix(line, "Private_Dirty: ") && strings.HasSuffix(line, " 0 kB") {
 			unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 		}
 	}
