@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// restAfter is how long nothing must have happened for us to lie down. It is
-// shorter than the 15 s in which Prometheus often asks.
-const restAfter = 10 * time.Second
+// restAfter is how long nothing must have happened for us to lie down: much
+// shorter than the 15 s in which Prometheus often asks, since that is most of
+// what ever happens.
+const restAfter = 2 * time.Second
 
 // restRoom is how much the memory may grow while at rest before it is collected
 // all the same, or twice what is in use, if that is more: a flood of events that
