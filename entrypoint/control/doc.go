@@ -20,10 +20,12 @@
 //	GET  /readyz     200 while a ready generation serves and no stop was asked
 //	                 for; 503 and a word why not otherwise
 //	GET  /healthz    200 while a ready generation serves, also once a stop was
-//	                 asked for; 503 and a word why not otherwise
+//	                 asked for; 503 and a word why not otherwise; on the socket
+//	                 only
 //	GET  /metrics    Prometheus text or OpenMetrics
 //
-// The socket has mode 0600, and serves its owner's processes and root's. On
-// the other hand HTTP has no protection of its own: it tells nothing that is
-// secret, and orders are taken from loopback only.
+// The socket has mode 0600, and serves its owner's processes and root's. HTTP at
+// an address has no such protection: it tells nothing that is secret, takes
+// orders from loopback only and none from web pages, and keeps at most 256
+// connections.
 package control

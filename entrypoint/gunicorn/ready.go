@@ -112,9 +112,8 @@ func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
 
 // Soak watches the workers with which the master got ready until the time is
 // over, and returns an error as soon as one of them is lost, also if that was
-// before the call: ErrLost, an *ExitError or ctx's. The
-// heartbeats do not tell: a worker that is replaced at once may get the same
-// inode for its file.
+// before the call: ErrLost, an *ExitError or ctx's. The heartbeats do not tell:
+// a worker that is replaced at once may get the same inode for its file.
 func (m *Master) Soak(ctx context.Context, how time.Duration) error {
 	over := time.Now().Add(how)
 	for time.Now().Before(over) {
