@@ -32,7 +32,7 @@ var ofProject = []string{"docker-compose.yml", "Dockerfile", ".dockerignore", "g
 
 func newProject(t *testing.T) *project {
 	t.Helper()
-	e := engine(t)
+	e := docker.Shared(t)
 	p := &project{t: t, engine: e, dir: t.TempDir(), name: strings.ReplaceAll(e.Network, "/", "-")}
 	if _, err := exec.LookPath("docker-compose"); err == nil {
 		p.compose = []string{"docker-compose"}
@@ -78,17 +78,15 @@ func (p *project) do(words ...string) string {
 // up builds and starts the project, and returns its container.
 func (p *project) up() *container {
 	p.t.Helper()
-	_, images := build(p.t) // whose layers are in the cache of the builder then
-	p.do("build", "--build-arg=GO_IMAGE="+images.golang, "--build-arg=PYTHON_IMAGE="+images.python)
+	_, images := docker.Built(p.t) // whose layers are in the cache of the builder then
+	p.do("build", "--build-arg=GO_IMAGE="+images.Go, "--build-arg=PYTHON_IMAGE="+images.Python)
 	p.t.Cleanup(func() { p.do("down", "--rmi=local", "--volumes") })
 	p.do("up", "--detach", "--no-build")
-	c := &container{t: p.t, engine: p.engine, id: p.do("ps", "--quiet", "web"), url: "http://127.0.0.1:" + p.port + "/"}
-	p.t.Cleanup(func() {
-		if p.t.Failed() {
-			p.t.Logf("its log:\n%s", c.log())
-		}
-	})
-	return c
+	return &container{
+		Container: p.engine.Container(p.t, p.do("ps", "--quiet", "web")),
+		t:         p.t,
+		url:       "http://127.0.0.1:" + p.port + "/",
+	}
 }
 
 // edit saves a file of the example with one text replaced.
@@ -110,7 +108,7 @@ func TestComposeShowsEachSave(t *testing.T) {
 	p := newProject(t)
 	c := p.up()
 	c.answers("Hello, version 1")
-	ctx, cancel := context.WithTimeout(t.Context(), saves*patience/4)
+	ctx, cancel := context.WithTimeout(t.Context(), saves*docker.Patience/4)
 	defer cancel()
 	run := load.Start(ctx, load.Options{URL: c.url, Clients: 4})
 	configured, programmed := "version 1", `"\n"`
@@ -134,16 +132,16 @@ func TestComposeShowsEachSave(t *testing.T) {
 	}
 	// A save may be answered by a worker of the generation before, which has
 	// loaded the program late. So there may be fewer handoffs than saves.
-	eventually(t, "the last save in force", func() bool {
+	docker.Eventually(t, "the last save in force", func() bool {
 		var status control.Status
-		if err := json.Unmarshal([]byte(c.exec("stablehand", "status", "--json")), &status); err != nil {
+		if err := json.Unmarshal([]byte(c.Exec("stablehand", "status", "--json")), &status); err != nil {
 			t.Fatal(err)
 		}
 		return status.InSync != nil && *status.InSync && status.Handoff == nil && status.Next == nil
 	})
-	c.unharmed(run)
+	docker.Unharmed(t, run)
 	p.do("stop")
-	if code := c.inspect("{{.State.ExitCode}}"); code != "0" {
+	if code := c.Inspect("{{.State.ExitCode}}"); code != "0" {
 		t.Errorf("after stop the exit code is %s", code)
 	}
 }

@@ -11,11 +11,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stablehand/stablehand/internal/docker"
 )
 
 func TestItIsPID1(t *testing.T) {
 	c := start(t)
-	if name := c.exec("cat", "/proc/1/comm"); name != "stablehand" {
+	if name := c.Exec("cat", "/proc/1/comm"); name != "stablehand" {
 		t.Errorf("PID 1 is %s", name)
 	}
 	c.handsOff("version 2", "2")
@@ -24,12 +26,12 @@ func TestItIsPID1(t *testing.T) {
 
 func TestItIsRightBelowAnInit(t *testing.T) {
 	c := start(t, "--init")
-	if name := c.exec("cat", "/proc/1/comm"); name == "stablehand" {
+	if name := c.Exec("cat", "/proc/1/comm"); name == "stablehand" {
 		t.Error("--init made no other program PID 1")
 	}
 	c.handsOff("version 2", "2")
 	c.handsOff("version 3", "3")
-	if orphans := c.exec("sh", "-c", `grep -l "^PPid:.1$" /proc/[0-9]*/status | wc -l`); orphans != "1" {
+	if orphans := c.Exec("sh", "-c", `grep -l "^PPid:.1$" /proc/[0-9]*/status | wc -l`); orphans != "1" {
 		t.Errorf("%s processes are children of PID 1, want stablehand alone", orphans)
 	}
 	c.stops()
@@ -53,21 +55,21 @@ const zombies = `grep -l "^State:.Z" /proc/[0-9]*/status 2>/dev/null | wc -l`
 func TestZombiesOfDockerExecAreReaped(t *testing.T) {
 	t.Run("by stablehand", func(t *testing.T) {
 		c := start(t)
-		c.exec("python3", "-c", leaveOrphans)
-		eventually(t, "no zombies", func() bool { return c.exec("sh", "-c", zombies) == "0" })
+		c.Exec("python3", "-c", leaveOrphans)
+		docker.Eventually(t, "no zombies", func() bool { return c.Exec("sh", "-c", zombies) == "0" })
 		c.stops()
 	})
 	t.Run("not by a PID 1 that is no init", func(t *testing.T) {
 		c := create(t, "--entrypoint=sleep", "--", "3600")
-		c.do("start", c.id)
-		c.exec("python3", "-c", leaveOrphans)
-		eventually(t, "20 zombies", func() bool { return c.exec("sh", "-c", zombies) == "20" })
+		c.Start()
+		c.Exec("python3", "-c", leaveOrphans)
+		docker.Eventually(t, "20 zombies", func() bool { return c.Exec("sh", "-c", zombies) == "20" })
 	})
 }
 
 func TestItNeedsNoPrivileges(t *testing.T) {
 	c := start(t, "--cap-drop=ALL", "--security-opt=no-new-privileges")
-	if user := c.exec("id", "-u"); user != "65534" {
+	if user := c.Exec("id", "-u"); user != "65534" {
 		t.Errorf("it runs as user %s", user)
 	}
 	c.handsOff("version 2", "2")
@@ -77,7 +79,7 @@ func TestItNeedsNoPrivileges(t *testing.T) {
 func TestTheRootFileSystemMayBeReadOnly(t *testing.T) {
 	c := start(t, "--read-only", "--tmpfs=/tmp")
 	c.handsOff("version 2", "2")
-	c.exec("stablehand", "healthcheck")
+	c.Exec("stablehand", "healthcheck")
 	c.stops()
 }
 
@@ -94,13 +96,11 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 		err  error
 	}
 	answered := make(chan answer, 1)
-	slow := *c
-	slow.url += "slow"
 	go func() {
-		text, err := slow.ask()
+		text, err := docker.Ask(c.url + "slow")
 		answered <- answer{text, err}
 	}()
-	c.says("slow")
+	c.Says("slow")
 	c.stops()
 	if a := <-answered; a.err != nil || a.text != "version 1" {
 		t.Errorf("the request under way got %q, %v", a.text, a.err)
@@ -110,9 +110,9 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 func TestKillHUPHandsOver(t *testing.T) {
 	c := start(t)
 	run := c.loaded()
-	c.do("kill", "--signal=HUP", c.id)
+	c.Do("kill", "--signal=HUP", c.ID)
 	c.handedOff("2")
-	c.unharmed(run)
+	docker.Unharmed(t, run)
 	c.stops()
 }
 
@@ -157,7 +157,7 @@ func TestAMountedDirectoryIsEditedOnTheHost(t *testing.T) {
 				c.answers(greeting)
 				c.handedOff(strconv.Itoa(i))
 			}
-			c.unharmed(run)
+			docker.Unharmed(t, run)
 			c.stops()
 		})
 	}
@@ -169,7 +169,7 @@ func TestAFileThatIsMountedByItselfIsWarnedOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := start(t, "--volume="+file+":/mounted.py:ro", "--env=STABLEHAND_WATCH=/mounted.py", "--", "--config=/mounted.py", "--bind=0.0.0.0:8000", "app:app")
-	c.says("level=WARN", "mount its directory instead", "path=/mounted.py")
+	c.Says("level=WARN", "mount its directory instead", "path=/mounted.py")
 	edits["in place"](t, file, settings("version 2"))
 	c.answers("version 2")
 	c.handedOff("2")
@@ -181,25 +181,25 @@ func TestAMemoryLimitEndsTheSuccessorAlone(t *testing.T) {
 	run := c.loaded()
 	c.handsOff("version 2", "2") // two generations have room
 	c.write("version 3", "def post_fork(arbiter, worker):", "    worker.hoard = b'x' * (512 << 20)")
-	c.says(`msg="rolled back" generation=3`)
+	c.Says(`msg="rolled back" generation=3`)
 	c.write("version 4")
 	c.answers("version 4")
 	c.handedOff("4")
 	if saw := run.SoFar().Version("version 3"); saw.Count > 0 {
 		t.Errorf("the generation without memory has answered %d times", saw.Count)
 	}
-	c.unharmed(run)
+	docker.Unharmed(t, run)
 	c.stops()
 }
 
 func TestHealth(t *testing.T) {
-	status := func(c *container) string { return c.inspect("{{.State.Health.Status}}") }
+	status := func(c *container) string { return c.Inspect("{{.State.Health.Status}}") }
 	t.Run("healthy when it serves, also after a broken change", func(t *testing.T) {
 		c := start(t, "--health-interval=1s")
-		eventually(t, "healthy", func() bool { return status(c) == "healthy" })
+		docker.Eventually(t, "healthy", func() bool { return status(c) == "healthy" })
 		c.write("broken", "workers = = 3")
-		c.says(`msg="rolled back"`)
-		c.exec("stablehand", "healthcheck")
+		c.Says(`msg="rolled back"`)
+		c.Exec("stablehand", "healthcheck")
 		if got := status(c); got != "healthy" {
 			t.Errorf("after a broken change it is %s", got)
 		}
@@ -208,8 +208,8 @@ func TestHealth(t *testing.T) {
 	t.Run("unhealthy when it does not", func(t *testing.T) {
 		c := create(t, "--health-interval=1s", "--health-retries=1", "--health-start-period=1ms")
 		c.write("version 1", "def post_fork(arbiter, worker):", "    import time; time.sleep(3600)")
-		c.do("start", c.id)
-		eventually(t, "unhealthy", func() bool { return status(c) == "unhealthy" })
+		c.Start()
+		docker.Eventually(t, "unhealthy", func() bool { return status(c) == "unhealthy" })
 	})
 }
 
@@ -217,9 +217,9 @@ func TestLogsAreCompleteAndInOrder(t *testing.T) {
 	t.Run("of a command", func(t *testing.T) {
 		const lines = 20_000
 		c := create(t, "--", "seq", strconv.Itoa(lines))
-		c.do("start", c.id)
-		c.do("wait", c.id)
-		out, err := c.engine.Command("logs", c.id).Output()
+		c.Start()
+		c.Do("wait", c.ID)
+		out, err := docker.Shared(t).Command("logs", c.ID).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +228,7 @@ func TestLogsAreCompleteAndInOrder(t *testing.T) {
 	t.Run("of gunicorn, over a handoff", func(t *testing.T) {
 		const before, after = 200, 200
 		c := start(t, append([]string{"--"}, append(serve, "--access-logfile=-", "--access-logformat=asked %(U)s")...)...)
-		c.says("msg=serving")
+		c.Says("msg=serving")
 		requests := 0
 		ask := func() string {
 			requests++
@@ -246,13 +246,13 @@ func TestLogsAreCompleteAndInOrder(t *testing.T) {
 		c.handedOff("2")
 		c.stops()
 		var numbers []string
-		for line := range strings.Lines(c.log()) {
+		for line := range strings.Lines(c.Log()) {
 			if number, is := strings.CutPrefix(strings.TrimSpace(line), "asked /n/"); is {
 				numbers = append(numbers, number)
 			}
 		}
 		inOrder(t, numbers, requests)
-		stepsInOrder(t, c.log(), "msg=starting", "msg=serving", `msg="content changed"`, "msg=handoff", "msg=spawned", `msg="handed off"`, "msg=stopping", "msg=stopped")
+		stepsInOrder(t, c.Log(), "msg=starting", "msg=serving", `msg="content changed"`, "msg=handoff", "msg=spawned", `msg="handed off"`, "msg=stopping", "msg=stopped")
 	})
 }
 
@@ -309,8 +309,8 @@ func TestAnEntrypointScriptMigratesOnce(t *testing.T) {
 			run := c.loaded()
 			c.handsOff("version 2", "2")
 			c.handsOff("version 3", "3")
-			c.unharmed(run)
-			if n := strings.Count(c.log(), "migrated\n"); n != 1 {
+			docker.Unharmed(t, run)
+			if n := strings.Count(c.Log(), "migrated\n"); n != 1 {
 				t.Errorf("it has migrated %d times", n)
 			}
 			c.stops()
@@ -318,11 +318,11 @@ func TestAnEntrypointScriptMigratesOnce(t *testing.T) {
 	}
 	t.Run("stopped while it migrates", func(t *testing.T) {
 		c := create(t, "--", "sh", "-c", "echo migrating; sleep 3600; "+gunicorn)
-		c.do("start", c.id)
-		c.says("migrating")
+		c.Start()
+		c.Says("migrating")
 		begun := time.Now()
-		c.do("stop", "--time=60", c.id)
-		if code := c.inspect("{{.State.ExitCode}}"); code != "143" || time.Since(begun) > 30*time.Second {
+		c.Do("stop", "--time=60", c.ID)
+		if code := c.Inspect("{{.State.ExitCode}}"); code != "143" || time.Since(begun) > 30*time.Second {
 			t.Errorf("exit code %s after %s", code, time.Since(begun))
 		}
 	})

@@ -17,11 +17,11 @@ import (
 const mostBytes = 10 << 20
 
 func TestTheBinaryIsOneSmallLayer(t *testing.T) {
-	e, images := build(t)
-	for _, image := range []string{images.binary, images.example, images.recipe} {
+	e, images := docker.Built(t)
+	for _, image := range []string{images.Binary, images.Example, images.Recipe} {
 		t.Run(image, func(t *testing.T) {
 			var sizes []int
-			for line := range strings.Lines(do(t, e, "history", "--no-trunc", "--human=false", "--format={{.Size}} {{.CreatedBy}}", image)) {
+			for line := range strings.Lines(docker.MustDo(t, e, "history", "--no-trunc", "--human=false", "--format={{.Size}} {{.CreatedBy}}", image)) {
 				size, by, _ := strings.Cut(line, " ")
 				n, err := strconv.Atoi(size)
 				if err != nil {
@@ -40,10 +40,10 @@ func TestTheBinaryIsOneSmallLayer(t *testing.T) {
 }
 
 func TestEveryArchitectureCanBeBuiltFor(t *testing.T) {
-	e, images := build(t)
-	host := do(t, e, "image", "inspect", "--format={{.Architecture}}", images.binary)
+	e, images := docker.Built(t)
+	host := docker.MustDo(t, e, "image", "inspect", "--format={{.Architecture}}", images.Binary)
 	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[host]
-	t.Run(host, func(t *testing.T) { isFor(t, e, images.binary, host) })
+	t.Run(host, func(t *testing.T) { isFor(t, e, images.Binary, host) })
 	t.Run(other+" with BuildKit", func(t *testing.T) { isFor(t, e, withBuildKit(t, e, other), other) })
 	t.Run(other+" with the classic builder", func(t *testing.T) { isFor(t, e, prebuilt(t, e, other), other) })
 }
@@ -51,8 +51,8 @@ func TestEveryArchitectureCanBeBuiltFor(t *testing.T) {
 // withBuildKit builds for another architecture as the Dockerfile says.
 func withBuildKit(t *testing.T, e *docker.Engine, arch string) string {
 	t.Helper()
-	_, images := build(t)
-	image, err := e.BuildKit("stablehand-"+arch, "--platform=linux/"+arch, "--build-arg=GO_IMAGE="+images.golang, "--target=binary", top)
+	_, images := docker.Built(t)
+	image, err := e.BuildKit("stablehand-"+arch, "--platform=linux/"+arch, "--build-arg=GO_IMAGE="+images.Go, "--target=binary", top)
 	if errors.Is(err, docker.ErrNoBuildKit) {
 		t.Skip(err)
 	}
@@ -83,13 +83,13 @@ var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AA
 // isFor checks that an image says what it is for, and that its binary is.
 func isFor(t *testing.T, e *docker.Engine, image, arch string) {
 	t.Helper()
-	if says := do(t, e, "image", "inspect", "--format={{.Architecture}}", image); says != arch {
+	if says := docker.MustDo(t, e, "image", "inspect", "--format={{.Architecture}}", image); says != arch {
 		t.Errorf("the image says that it is for %s", says)
 	}
-	id := do(t, e, "create", "--platform=linux/"+arch, image)
-	t.Cleanup(func() { do(t, e, "rm", id) })
+	id := docker.MustDo(t, e, "create", "--platform=linux/"+arch, image)
+	t.Cleanup(func() { docker.MustDo(t, e, "rm", id) })
 	file := filepath.Join(t.TempDir(), "stablehand")
-	do(t, e, "cp", id+":/stablehand", file)
+	docker.MustDo(t, e, "cp", id+":/stablehand", file)
 	binary, err := elf.Open(file)
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-// Package docker gives tests a Docker engine, and images to build on.
+// Package docker gives tests a Docker engine, images to build on, and containers.
 //
 // The engine is one that answers already, at DOCKER_HOST or where the docker
 // command looks by default, or else a dockerd that is started for the tests:
