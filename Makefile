@@ -16,7 +16,7 @@ demo: build .venv/complete ## serve examples/flask at 127.0.0.1:8000; with DEMO=
 
 .PHONY: test
 test: envs .venv/complete ## run every test, with every gunicorn that is promised to work
-	@go test $(RACE) -json -timeout 60m $(TESTFLAGS) ./... | go run ./internal/testreport
+	@go test $(RACE) -json -timeout 60m $(TESTFLAGS) ./... | go run ./internal/testreport $(REPORTFLAGS)
 
 .PHONY: bench
 bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by side; then what rest and a healthcheck take
@@ -48,8 +48,11 @@ NEWEST    := $(lastword $(GUNICORNS))
 PY        := .cache/py
 PYENV     := @cmd/stablehand/testdata/pyenv
 
+# The examples that have scripts and packages of their own.
+EXAMPLES := $(foreach scripts,$(wildcard examples/*/testdata),$(patsubst examples/%/requirements.txt,%,$(wildcard $(scripts:testdata=requirements.txt))))
+
 # The virtual environments that the end-to-end tests pick their gunicorn from.
-ENVS := $(GUNICORNS:%=env-gunicorn-%) env-workers env-titled
+ENVS := $(GUNICORNS:%=env-gunicorn-%) env-workers env-titled $(EXAMPLES:%=env-example-%)
 .PHONY: envs $(ENVS)
 envs: $(ENVS) ## build the tests' virtual environments (make test does it)
 
@@ -67,3 +70,6 @@ env-workers:
 # With setproctitle gunicorn renames its processes, over their environment.
 env-titled:
 	$(PYENV) $(PY)/titled gunicorn==$(NEWEST) setproctitle
+
+$(EXAMPLES:%=env-example-%): env-example-%:
+	$(PYENV) $(PY)/example-$* $$(cat examples/$*/requirements.txt)

@@ -22,6 +22,8 @@ import (
 //	stablehand [-init|-user|-subreap] [-beside=NAME] [&NAME&] WORD...
 //	                         start it, its output in NAME.log, in a namespace
 //	                         of its own or in that of another one
+//	start [-init|...] [-beside=NAME] &NAME& WORD...
+//	                         start any other program in the same way
 //	await [NAME] REGEXP      wait for a line of its log, after the last one
 //	                         awaited; it is on stdout, its pid in $PID
 //	signal SIGNAL [NAME]     send it a signal
@@ -35,6 +37,8 @@ import (
 //	                         program called stablehand; it is to exit with that
 //	                         code, by default 0
 //	story [NAME]             print its own lines of the log; see cmdStory
+//	let NAME REGEXP          set $NAME to what REGEXP's group found in the last
+//	                         stdout
 //	replace FILE FROM        make FILE what FROM is, by renaming over it
 //	get                      ask $URL, the answer on stdout
 //	answers VERSION          ask $URL until it answers that
@@ -43,6 +47,7 @@ import (
 //	                         $NOTIFY_SOCKET; await notify REGEXP has what is told
 var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"stablehand": cmdStablehand,
+	"start":      cmdStart,
 	"await":      cmdAwait,
 	"signal":     cmdSignal,
 	"exits":      cmdExits,
@@ -50,6 +55,7 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"ns":         cmdNs,
 	"ask":        cmdAsk,
 	"story":      cmdStory,
+	"let":        cmdLet,
 	"replace":    cmdReplace,
 	"get":        cmdGet,
 	"answers":    cmdAnswers,
@@ -67,6 +73,25 @@ const defaultName = "stablehand"
 
 func cmdStablehand(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg)
+	bin, err := binary()
+	ts.Check(err)
+	p, args := newProgram(ts, args)
+	p.words = append([]string{bin}, args...)
+	launch(ts, p)
+}
+
+func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg)
+	p, args := newProgram(ts, args)
+	if p.name == defaultName || len(args) == 0 {
+		ts.Fatalf("usage: start &NAME& WORD...")
+	}
+	p.words = args
+	launch(ts, p)
+}
+
+// newProgram makes a program of the options before its words, and returns those.
+func newProgram(ts *testscript.TestScript, args []string) (*program, []string) {
 	programs := ts.Value(keyPrograms{}).(map[string]*program)
 	p := &program{name: defaultName, mode: ts.Value(keyMode{}).(mode)}
 	for ; len(args) > 0; args = args[1:] {
@@ -85,12 +110,18 @@ func cmdStablehand(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		p.name = strings.TrimSuffix(name, "&")
 	}
+	return p, args
+}
+
+// launch starts a program in place of an earlier one of its name.
+func launch(ts *testscript.TestScript, p *program) {
+	programs := ts.Value(keyPrograms{}).(map[string]*program)
 	if old := programs[p.name]; old != nil {
 		ts.Check(old.end())
 	}
 	p.log = ts.MkAbs(p.name + ".log")
 	programs[p.name] = p
-	if err := p.start(ts.MkAbs("."), environment(ts), args); err != nil {
+	if err := p.start(ts.MkAbs("."), environment(ts)); err != nil {
 		fail(ts, p, "%v", err)
 	}
 }
@@ -170,6 +201,20 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 			fail(ts, p, "%s left behind %v", p.name, p.others())
 		}
 	}
+}
+
+func cmdLet(ts *testscript.TestScript, neg bool, args []string) {
+	refuse(ts, neg)
+	if len(args) != 2 {
+		ts.Fatalf("usage: let NAME REGEXP")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	found := pattern.FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) != 2 {
+		ts.Fatalf("the last stdout has no %s", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 func cmdReplace(ts *testscript.TestScript, neg bool, args []string) {

@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -43,7 +45,7 @@ func cmdAnswers(ts *testscript.TestScript, neg bool, args []string) {
 
 // get asks $URL, at $SOCKET if that is set, on a fresh connection.
 func get(ts *testscript.TestScript) (string, error) {
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust(ts)}
 	if socket := ts.Getenv("SOCKET"); socket != "" {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
@@ -60,4 +62,18 @@ func get(ts *testscript.TestScript) (string, error) {
 		err = fmt.Errorf("%s", resp.Status)
 	}
 	return strings.TrimSpace(string(body)), err
+}
+
+// trust is whom to trust over TLS: who has a certificate for $SERVER_NAME, by
+// default the name in $URL, that is vouched for by the one in the file $CA.
+func trust(ts *testscript.TestScript) *tls.Config {
+	file := ts.Getenv("CA")
+	if file == "" {
+		return nil
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(ts.ReadFile(file))) {
+		ts.Fatalf("%s holds no certificate", file)
+	}
+	return &tls.Config{RootCAs: roots, ServerName: ts.Getenv("SERVER_NAME")}
 }

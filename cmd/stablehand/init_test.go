@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"syscall"
 )
 
-// runInit is PID 1 of a namespace in which stablehand is an ordinary process.
+// runInit is PID 1 of a namespace in which the program is an ordinary process.
 // It starts the words, reaps whatever becomes its child, and writes the exit
 // code of the words to descriptor 3. Then it stays until its standard input
 // ends, so that what they left behind can be seen.
@@ -21,7 +22,11 @@ func runInit(words []string) {
 	if err != nil {
 		fatalInit(err)
 	}
-	child, err := os.StartProcess(words[0], words, &os.ProcAttr{Files: []*os.File{null, os.Stdout, os.Stderr}})
+	path, err := exec.LookPath(words[0])
+	if err != nil {
+		fatalInit(err)
+	}
+	child, err := os.StartProcess(path, words, &os.ProcAttr{Files: []*os.File{null, os.Stdout, os.Stderr}})
 	if err != nil {
 		fatalInit(err)
 	}

@@ -24,7 +24,9 @@ type loads struct {
 
 // cmdLoad puts $URL under load.
 //
-//	load start [keepalive] [clients=N]
+//	load start [keepalive] [clients=N] [serial]
+//	                       with serial, a version is the serial number of the
+//	                       certificate; see trust for whom to believe
 //	load sees VERSION...   wait until each was answered
 //	load stop CLAIM...     stop, and check what the clients saw:
 //	                       failed=N failed<=N retries=N
@@ -62,12 +64,14 @@ func cmdLoad(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func loadOptions(ts *testscript.TestScript, words []string) load.Options {
-	o := load.Options{URL: ts.Getenv("URL"), Unix: ts.Getenv("SOCKET")}
+	o := load.Options{URL: ts.Getenv("URL"), Unix: ts.Getenv("SOCKET"), TLS: trust(ts)}
 	for _, word := range words {
 		clients, ok := strings.CutPrefix(word, "clients=")
 		switch {
 		case word == "keepalive":
 			o.KeepAlive = true
+		case word == "serial":
+			o.Serial = true
 		case ok:
 			n, err := strconv.Atoi(clients)
 			ts.Check(err)

@@ -85,10 +85,15 @@ func serveForTest(t testing.TB) string {
 	if err := provideApp(filepath.Join(dir, "app.py")); err != nil {
 		t.Fatal(err)
 	}
-	p := &program{name: defaultName, mode: asInit, log: filepath.Join(dir, "log")}
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := []string{bin, "gunicorn", "--bind=unix:socket", "--workers=2", "app:wsgi"}
+	p := &program{name: defaultName, words: words, mode: asInit, log: filepath.Join(dir, "log")}
 	control := filepath.Join(dir, "control")
 	env := append(os.Environ(), "PATH="+path, "HOME="+dir, "LOAD_SECONDS=1", "STABLEHAND_CONTROL="+control)
-	if err := p.start(dir, env, []string{"gunicorn", "--bind=unix:socket", "--workers=2", "app:wsgi"}); err != nil {
+	if err := p.start(dir, env); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,42 +24,38 @@ const (
 	look = 5 * time.Millisecond
 )
 
-// program is a stablehand that a script started.
+// program is a stablehand, or another program, that a script started.
 type program struct {
-	name string
-	mode mode
-	log  string // path of the file with its standard output and error
-	read int    // how much of the log await has consumed
+	name  string
+	words []string // its command line
+	mode  mode
+	log   string // path of the file with its standard output and error
+	read  int    // how much of the log await has consumed
 
 	outside *exec.Cmd     // unshare, which lives as long as the namespace, or nsenter
 	beside  *program      // in whose namespace this one runs, if not in its own
 	stay    *os.File      // held open so that our init stays, see runInit
-	ended   chan struct{} // closed when stablehand has ended
+	ended   chan struct{} // closed when it has ended
 	code    int           // its exit code, once it has ended
 	gone    chan struct{} // closed when the namespace has ended
 	first   int           // the pid of its PID 1 in our own namespace; 0 if never seen
-	pid     int           // stablehand's
-	handle  *os.Process   // stablehand's
+	pid     int           // the program's own
+	handle  *os.Process   // the program's own
 }
 
-// start starts stablehand with the words in a namespace of its own and returns
-// when it runs, or has ended already.
-func (p *program) start(dir string, env, words []string) error {
-	bin, err := binary()
-	if err != nil {
-		return err
-	}
+// start starts the program in a namespace of its own and returns when it runs,
+// or has ended already.
+func (p *program) start(dir string, env []string) error {
 	logFile, err := os.Create(p.log)
 	if err != nil {
 		return err
 	}
 	defer logFile.Close()
 	p.ended, p.gone = make(chan struct{}), make(chan struct{})
-	words = append([]string{bin}, words...)
 	if p.mode == notAsInit && p.beside == nil {
-		return p.startBelowInit(dir, env, words, logFile)
+		return p.startBelowInit(dir, env, logFile)
 	}
-	p.outside = p.command(dir, env, words, logFile)
+	p.outside = p.command(dir, env, p.words, logFile)
 	if err := p.outside.Start(); err != nil {
 		return err
 	}
@@ -71,8 +68,8 @@ func (p *program) start(dir string, env, words []string) error {
 	return p.find()
 }
 
-// startBelowInit starts our own init as PID 1, and stablehand below it.
-func (p *program) startBelowInit(dir string, env, words []string, logFile *os.File) error {
+// startBelowInit starts our own init as PID 1, and the program below it.
+func (p *program) startBelowInit(dir string, env []string, logFile *os.File) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -86,7 +83,7 @@ func (p *program) startBelowInit(dir string, env, words []string, logFile *os.Fi
 		return err
 	}
 	p.stay = stay
-	p.outside = p.command(dir, append(env, envInit+"=1"), append([]string{self}, words...), logFile)
+	p.outside = p.command(dir, append(env, envInit+"=1"), append([]string{self}, p.words...), logFile)
 	p.outside.Stdin = stdin
 	p.outside.ExtraFiles = []*os.File{reportEnd}
 	err = p.outside.Start()
@@ -141,8 +138,11 @@ func (p *program) findFirst() {
 	}
 }
 
-// find waits until stablehand runs, as PID 1 or below it.
+// find waits until the program runs, as PID 1 or below it.
 func (p *program) find() error {
+	const longest = 15 // characters of a process's name, see PR_SET_NAME in prctl(2)
+	comm := filepath.Base(p.words[0])
+	comm = comm[:min(len(comm), longest)]
 	parent := p.outside.Process.Pid
 	switch {
 	case p.beside != nil:
@@ -155,7 +155,7 @@ func (p *program) find() error {
 	}
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		for _, child := range tree(parent) {
-			if child.ppid != parent || child.comm != "stablehand" {
+			if child.ppid != parent || child.comm != comm {
 				continue
 			}
 			p.pid = child.pid
@@ -172,9 +172,9 @@ func (p *program) find() error {
 	return fmt.Errorf("%s never ran:\n%s", p.name, p.logged())
 }
 
-// others lists the processes of the namespace but stablehand and our own init.
-// Those below a stablehand that was started beside another descend from it, and
-// not from PID 1.
+// others lists the processes of the namespace but the program and our own init.
+// Those below one that was started beside another descend from it, and not from
+// PID 1.
 func (p *program) others() []proc {
 	all := tree(p.first)
 	if p.beside != nil && p.pid != 0 {
@@ -186,7 +186,7 @@ func (p *program) others() []proc {
 }
 
 // await returns the first line of the log, after the one that the last await
-// returned, which matches. It fails when stablehand ends without such a line.
+// returned, which matches. It fails when the program ends without such a line.
 func (p *program) await(pattern *regexp.Regexp) (string, error) {
 	for deadline := time.Now().Add(patience); ; {
 		ended := p.hasEnded() // before the log is read, so that its end is in it

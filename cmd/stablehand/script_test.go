@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,14 +16,43 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// suite is a directory of scripts, and what they run with.
+type suite struct {
+	dir  string
+	mode mode
+	bin  string            // gunicorn's directory
+	vars map[string]string // of the scripts' environment; see setup
+	from string            // an example that each script runs in a copy of
+}
+
 // TestScript runs testdata/script in every way in which stablehand can be
 // started: as PID 1, as PID 1 without privileges, and as neither.
 func TestScript(t *testing.T) {
 	for _, m := range []mode{asInit, asUser, notAsInit} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
-			needNamespace(t, m)
-			run(t, "script", m, python(t, newest), nil)
+			run(t, suite{dir: "testdata/script", mode: m, bin: python(t, newest)})
+		})
+	}
+}
+
+// TestExamples runs the scripts of each folder of examples, in a copy of it,
+// with what its requirements.txt names.
+func TestExamples(t *testing.T) {
+	dirs, err := filepath.Glob("../../examples/*/testdata")
+	if err != nil || len(dirs) == 0 {
+		t.Fatal("no example has scripts", err)
+	}
+	for _, dir := range dirs {
+		example := filepath.Dir(dir)
+		name := filepath.Base(example)
+		env := newest
+		if _, err := os.Stat(filepath.Join(example, "requirements.txt")); err == nil {
+			env = "example-" + name
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, suite{dir: dir, mode: asInit, bin: python(t, env), from: example})
 		})
 	}
 }
@@ -34,8 +64,7 @@ func TestStop(t *testing.T) {
 		for _, signal := range []string{"TERM", "INT", "QUIT"} {
 			t.Run(string(m)+"/"+signal, func(t *testing.T) {
 				t.Parallel()
-				needNamespace(t, m)
-				run(t, "stop", m, python(t, newest), map[string]string{"SIGNAL": signal})
+				run(t, suite{dir: "testdata/stop", mode: m, bin: python(t, newest), vars: map[string]string{"SIGNAL": signal}})
 			})
 		}
 	}
@@ -45,16 +74,15 @@ func TestStop(t *testing.T) {
 // word. With E2E_UPDATE=1 it is written down as it is.
 func TestLog(t *testing.T) {
 	t.Parallel()
-	needNamespace(t, asInit)
 	needStatus(t)
-	run(t, "log", asInit, python(t, newest), nil)
+	run(t, suite{dir: "testdata/log", mode: asInit, bin: python(t, newest)})
 }
 
 // TestHandoff runs testdata/handoff on every gunicorn, worker class and way of
 // serving that a handoff is promised for.
 func TestHandoff(t *testing.T) {
 	for _, w := range handoffs {
-		t.Run(w.name(), func(t *testing.T) { runWay(t, "handoff", w) })
+		t.Run(w.name(), func(t *testing.T) { runWay(t, "testdata/handoff", w) })
 	}
 }
 
@@ -63,7 +91,7 @@ func TestHandoff(t *testing.T) {
 func TestKeepAlive(t *testing.T) {
 	for _, w := range handoffs {
 		if w.class != "" {
-			t.Run(w.name(), func(t *testing.T) { runWay(t, "keepalive", w) })
+			t.Run(w.name(), func(t *testing.T) { runWay(t, "testdata/keepalive", w) })
 		}
 	}
 }
@@ -71,24 +99,21 @@ func TestKeepAlive(t *testing.T) {
 // TestBlind runs testdata/blind, where stablehand may not look at gunicorn.
 func TestBlind(t *testing.T) {
 	t.Parallel()
-	needNamespace(t, asInit)
 	bin := python(t, newest)
 	needOtherUser(t, bin)
-	run(t, "blind", asInit, bin, nil)
+	run(t, suite{dir: "testdata/blind", mode: asInit, bin: bin})
 }
 
 // TestUsers runs testdata/users, where more than one user asks.
 func TestUsers(t *testing.T) {
 	t.Parallel()
-	needNamespace(t, asInit)
 	bin := python(t, newest)
 	needOtherUser(t, bin)
-	run(t, "users", asInit, bin, nil)
+	run(t, suite{dir: "testdata/users", mode: asInit, bin: bin})
 }
 
-func runWay(t *testing.T, scripts string, w way) {
+func runWay(t *testing.T, dir string, w way) {
 	t.Parallel()
-	needNamespace(t, asInit)
 	bin := python(t, w.env)
 	if w.module != "" {
 		needModule(t, bin, w.module)
@@ -96,11 +121,13 @@ func runWay(t *testing.T, scripts string, w way) {
 	if w.otherUser {
 		needOtherUser(t, bin)
 	}
-	run(t, scripts, asInit, bin, w.variables())
+	run(t, suite{dir: dir, mode: asInit, bin: bin, vars: w.variables()})
 }
 
-// run runs the scripts of a directory, with gunicorn from bin.
-func run(t *testing.T, scripts string, m mode, bin string, vars map[string]string) {
+// run runs the scripts of a suite.
+func run(t *testing.T, s suite) {
+	t.Helper()
+	needNamespace(t, s.mode)
 	stablehand, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -114,22 +141,22 @@ func run(t *testing.T, scripts string, m mode, bin string, vars map[string]strin
 	}
 	t.Cleanup(func() { os.RemoveAll(work) })
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", scripts),
+		Dir:                 s.dir,
 		Cmds:                commands,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		WorkdirRoot:         work,
 		UpdateScripts:       os.Getenv(envUpdate) != "",
 		Setup: func(env *testscript.Env) error {
-			path := strings.Join([]string{filepath.Dir(stablehand), bin, env.Getenv("PATH")}, ":")
+			path := strings.Join([]string{filepath.Dir(stablehand), s.bin, env.Getenv("PATH")}, ":")
 			env.Setenv("PATH", path)
-			return setup(env, m, vars)
+			return s.setup(env)
 		},
 	})
 }
 
 // setup gives a script an application, an address to serve it at, and an end.
-func setup(env *testscript.Env, m mode, vars map[string]string) error {
+func (s suite) setup(env *testscript.Env) error {
 	port, err := freePort()
 	if err != nil {
 		return err
@@ -151,18 +178,24 @@ func setup(env *testscript.Env, m mode, vars map[string]string) error {
 	// Python takes a cached module for current when the file has the same size
 	// and was written in the same second, as scripts do.
 	env.Setenv("PYTHONDONTWRITEBYTECODE", "1")
+	env.Setenv("ADDRESS", address)
 	env.Setenv("URL", "http://"+address+"/")
 	env.Setenv("GUNICORN_CMD_ARGS", "--bind="+address)
-	for name, value := range maps.All(vars) {
+	for name, value := range maps.All(s.vars) {
 		value = strings.ReplaceAll(value, "$WORK", env.WorkDir)
 		env.Setenv(name, strings.ReplaceAll(value, "$BIND", address))
+	}
+	if s.from != "" {
+		if err := copyExample(env.WorkDir, s.from); err != nil {
+			return err
+		}
 	}
 	if err := provideApp(filepath.Join(env.WorkDir, "app.py")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	programs := map[string]*program{}
-	env.Values[keyMode{}] = m
+	env.Values[keyMode{}] = s.mode
 	env.Values[keyPrograms{}] = programs
 	env.Values[keyLoad{}] = &loads{ctx: ctx}
 	env.Defer(func() {
@@ -182,6 +215,15 @@ func runDir(env *testscript.Env) (string, error) {
 	}
 	env.Defer(func() { os.RemoveAll(dir) })
 	return dir, os.Chmod(dir, 0o755)
+}
+
+// copyExample copies what somebody who follows an example would copy. What the
+// script brings itself stays as it is.
+func copyExample(dir, example string) error {
+	if out, err := exec.Command("cp", "-R", "-n", example+"/.", dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("copying %s: %w: %s", example, err, out)
+	}
+	return os.RemoveAll(filepath.Join(dir, "testdata"))
 }
 
 // provideApp puts the application in its place, unless the script has its own.

@@ -6,7 +6,8 @@
 // last one is answered, without a pause. So the server is always busy, and a
 // listener that is gone for a millisecond is noticed.
 //
-// A version is the text of an answer. A request failed when it was not
-// answered by a complete 200. Nothing is forgiven, but for what every HTTP
-// client forgives: see [Options.KeepAlive].
+// A version is the text of an answer, or the serial number of the certificate
+// that it came with. A request failed when it was not answered by a complete 200,
+// over TLS also when the handshake failed. Nothing is forgiven, but for what every
+// HTTP client forgives: see [Options.KeepAlive].
 package load

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -32,6 +33,14 @@ type Options struct {
 
 	// Unix is the path of a unix socket to connect to instead of URL's host.
 	Unix string
+
+	// TLS is whom to trust where URL is https, and what name to ask for.
+	// Default: as the system has it.
+	TLS *tls.Config
+
+	// Serial makes the serial number of the server's certificate the version,
+	// in hexadecimal as openssl shows it, instead of the text of the answer.
+	Serial bool
 
 	// Clients ask at the same time. Default 8.
 	Clients int
@@ -142,6 +151,7 @@ func newTransport(o Options) *http.Transport {
 		MaxConnsPerHost:     1,
 		MaxIdleConnsPerHost: 1,
 		DisableCompression:  true,
+		TLSClientConfig:     o.TLS,
 	}
 	dialer := &net.Dialer{}
 	if o.Unix != "" {
@@ -152,7 +162,7 @@ func newTransport(o Options) *http.Transport {
 	return t
 }
 
-// ask sends one request and returns the text of the answer.
+// ask sends one request and returns the version that has answered.
 //
 // The retry of Options.KeepAlive is http.Transport's own: it sends a GET again
 // when the connection had been used before and broke before the first byte of
@@ -182,6 +192,9 @@ func ask(ctx context.Context, t *http.Transport, o Options) (version string, ret
 	}
 	if resp.StatusCode != http.StatusOK {
 		return "", retries, fmt.Errorf("answered %s: %.200s", resp.Status, version)
+	}
+	if o.Serial {
+		version = fmt.Sprintf("%X", resp.TLS.PeerCertificates[0].SerialNumber.Bytes())
 	}
 	return version, retries, nil
 }

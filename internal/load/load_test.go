@@ -2,7 +2,11 @@ package load_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -243,6 +247,30 @@ func closesSecond(t *testing.T, second func(http.ResponseWriter)) (url string) {
 	server.Start()
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+func TestACertificateIsAVersion(t *testing.T) {
+	server := httptest.NewTLSServer(text("v1"))
+	defer server.Close()
+	trust := server.Client().Transport.(*http.Transport).TLSClientConfig
+	run := load.Start(t.Context(), load.Options{URL: server.URL, TLS: trust, Serial: true})
+	until(t, run, "answers", answers(10))
+	serial := fmt.Sprintf("%X", server.Certificate().SerialNumber.Bytes())
+	if got := run.Stop(); got.Failed != 0 || got.Version(serial).Count != got.Requests {
+		t.Errorf("not every answer came with the certificate %s: %s", serial, got)
+	}
+}
+
+func TestAFailedHandshakeIsAFailure(t *testing.T) {
+	server := httptest.NewTLSServer(text("v1"))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer server.Close()
+	run := load.Start(t.Context(), load.Options{URL: server.URL, TLS: &tls.Config{RootCAs: x509.NewCertPool()}})
+	until(t, run, "a failure", failures(1))
+	got := run.Stop()
+	if got.Failed != got.Requests || !strings.Contains(got.Errors[0], "certificate") {
+		t.Error(got)
+	}
 }
 
 func TestAUnixSocketIsAsked(t *testing.T) {

@@ -1,14 +1,17 @@
 // Command testreport reads the output of go test -json and prints what a
 // person wants to read of it: what failed, with its output; what was skipped,
-// a line each with the reason; what the clients of the end-to-end tests saw;
-// the closing line of each package; and how many tests there were.
+// a line for each reason; what the clients of the end-to-end tests saw; the
+// closing line of each package; and how many tests there were.
 //
-//	go test -json ./... | testreport
+//	go test -json ./... | testreport [-no-skips]
+//
+// With -no-skips it is a failure when a test was skipped.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -32,15 +35,19 @@ var reason = regexp.MustCompile(`^\s+\S+\.go:\d+: (.*)`)
 
 type report struct {
 	out                     io.Writer
-	output                  map[event][]string // of tests under way; keys have Package and Test only
-	parents                 map[event]bool     // tests that have subtests are not counted
-	skips                   []string
+	output                  map[event][]string  // of tests under way; keys have Package and Test only
+	parents                 map[event]bool      // tests that have subtests are not counted
+	skips                   map[string][]string // the names of tests, by the reason why
+	reasons                 []string            // the keys of skips, in the order of the first
+	noSkips                 bool
 	passed, failed, skipped int
 	broken                  bool // a package failed, or did not build
 }
 
 func main() {
-	r := &report{out: os.Stdout, output: map[event][]string{}, parents: map[event]bool{}}
+	noSkips := flag.Bool("no-skips", false, "fail when a test was skipped")
+	flag.Parse()
+	r := newReport(os.Stdout, *noSkips)
 	if err := r.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 		os.Exit(1)
@@ -48,6 +55,10 @@ func main() {
 	if !r.close() {
 		os.Exit(1)
 	}
+}
+
+func newReport(out io.Writer, noSkips bool) *report {
+	return &report{out: out, output: map[event][]string{}, parents: map[event]bool{}, skips: map[string][]string{}, noSkips: noSkips}
 }
 
 func (r *report) read(in io.Reader) error {
@@ -110,8 +121,7 @@ func (r *report) ended(test event, how string) {
 			r.failed++
 		}
 	case how == "skip":
-		r.skipped++
-		r.skips = append(r.skips, test.Test+": "+why(r.output[test]))
+		r.skip(test)
 	case counts:
 		r.passed++
 	}
@@ -120,6 +130,15 @@ func (r *report) ended(test event, how string) {
 			fmt.Fprintf(r.out, "%s: %s\n", test.Test, line)
 		}
 	}
+}
+
+func (r *report) skip(test event) {
+	r.skipped++
+	why := why(r.output[test])
+	if r.skips[why] == nil {
+		r.reasons = append(r.reasons, why)
+	}
+	r.skips[why] = append(r.skips[why], test.Test)
 }
 
 // why is the reason that a skipped test gave.
@@ -139,13 +158,26 @@ func (r *report) close() bool {
 		fmt.Fprintf(r.out, "%s did not end:\n%s", test.Test, strings.Join(output, ""))
 		r.failed++
 	}
-	for _, skip := range r.skips {
-		fmt.Fprintln(r.out, "skipped:", skip)
+	for _, why := range r.reasons {
+		fmt.Fprintf(r.out, "skipped: %s: %s\n", some(r.skips[why]), why)
 	}
 	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 	if r.passed+r.failed+r.skipped == 0 {
 		fmt.Fprintln(r.out, "no test ran")
 		return false
 	}
+	if r.noSkips && r.skipped > 0 {
+		fmt.Fprintln(r.out, "no test may be skipped")
+		return false
+	}
 	return r.failed == 0 && !r.broken
+}
+
+// some names the first few tests, and says how many more there are.
+func some(tests []string) string {
+	const most = 3
+	if len(tests) <= most {
+		return strings.Join(tests, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(tests[:most], ", "), len(tests)-most)
 }

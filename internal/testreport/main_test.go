@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -42,7 +43,7 @@ func TestReport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
-			r := &report{out: &out, output: map[event][]string{}, parents: map[event]bool{}}
+			r := newReport(&out, false)
 			if err := r.read(strings.NewReader(test.events)); err != nil {
 				t.Fatal(err)
 			}
@@ -55,5 +56,28 @@ func TestReport(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestSkips(t *testing.T) {
+	var events strings.Builder
+	for _, name := range []string{"TestA", "TestB", "TestC", "TestD", "TestE"} {
+		fmt.Fprintf(&events, `{"Action":"run","Package":"p","Test":%[1]q}
+{"Action":"output","Package":"p","Test":%[1]q,"Output":"    a_test.go:7: no engine\n"}
+{"Action":"skip","Package":"p","Test":%[1]q}
+`, name)
+	}
+	for _, noSkips := range []bool{false, true} {
+		var out strings.Builder
+		r := newReport(&out, noSkips)
+		if err := r.read(strings.NewReader(events.String())); err != nil {
+			t.Fatal(err)
+		}
+		if well := r.close(); well == noSkips {
+			t.Errorf("with -no-skips=%v all is well: %v", noSkips, well)
+		}
+		if line := "skipped: TestA, TestB, TestC and 2 more: no engine\n"; strings.Count(out.String(), line) != 1 {
+			t.Errorf("%q is not there once in:\n%s", line, out.String())
+		}
 	}
 }
