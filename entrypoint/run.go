@@ -36,7 +36,7 @@ const (
 // and all its children.
 func Run(c Config, command Command, log *slog.Logger) int {
 	signals := make(chan os.Signal, 128)
-	signal.Notify(signals, catchable()...)
+	signal.Notify(signals, catchable(command.Managed && watched() > 0)...)
 	defer signal.Stop(signals)
 	r, err := reaper.New()
 	if err != nil {
@@ -53,9 +53,16 @@ func Run(c Config, command Command, log *slog.Logger) int {
 
 // catchable are the signals that somebody may want to send us, without those
 // that cannot be caught, SIGURG, which is the Go runtime's own, and SIGCHLD.
-func catchable() []os.Signal {
+//
+// A watchdog that has not heard of us sends SIGABRT, which then is the runtime's,
+// too: it writes what each goroutine does, and ends us also where the loop hangs.
+// gunicorn, to which it would be forwarded, goes on.
+func catchable(watched bool) []os.Signal {
 	var list []os.Signal
 	for n := unix.Signal(1); n <= 64; n++ {
+		if n == unix.SIGABRT && watched {
+			continue
+		}
 		switch n {
 		case unix.SIGKILL, unix.SIGSTOP, unix.SIGURG, unix.SIGCHLD:
 		default:

@@ -48,11 +48,20 @@ func (l *loop) standing() string {
 	return fmt.Sprintf("Serving generation %d with %d workers", l.serving.number, l.serving.Workers().All)
 }
 
+// watched is how often the service manager wants to hear of us; 0 if it does not.
+func watched() time.Duration {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return 0
+	}
+	return every
+}
+
 // watchdog ticks where the service manager wants to hear of us every so often,
 // twice as often as it does.
 func watchdog() <-chan time.Time {
-	every, err := daemon.SdWatchdogEnabled(false)
-	if err != nil || every == 0 {
+	every := watched()
+	if every == 0 {
 		return nil
 	}
 	return time.Tick(every / 2)

@@ -291,12 +291,18 @@ func refuse(ts *testscript.TestScript, neg bool) {
 	}
 }
 
+// panicked says whether a log has the traces of a panic, and not those that a
+// script has asked for by SIGABRT.
+func panicked(log string) bool {
+	return strings.Contains(log, "\ngoroutine ") && !strings.Contains(log, "\nSIGABRT: abort")
+}
+
 // endAll ends every program of a script and says what was wrong with any.
 func endAll(programs map[string]*program) error {
 	var errs []error
 	for _, p := range programs {
 		errs = append(errs, p.end())
-		if log := p.logged(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "\ngoroutine ") {
+		if log := p.logged(); strings.Contains(log, "DATA RACE") || panicked(log) {
 			errs = append(errs, fmt.Errorf("%s raced or panicked:\n%s", p.name, log))
 		}
 	}
