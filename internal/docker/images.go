@@ -15,8 +15,9 @@ const (
 	PythonImage = "python:3-slim"
 	GoImage     = "golang:1.26"
 
-	// debian is what python:3-slim is made of where no registry has it.
-	debian = "bookworm"
+	// Debian 12 and 13, for a system with more than one program in it.
+	BookwormImage = "debian:bookworm-slim"
+	TrixieImage   = "debian:trixie-slim"
 
 	certificates = "etc/ssl/certs/ca-certificates.crt"
 )
@@ -37,7 +38,12 @@ func (e *Engine) Base(public string) (string, error) {
 	if unreachable == nil {
 		return public, nil
 	}
-	makers := map[string]func(string) error{PythonImage: e.makePython, GoImage: e.makeGo}
+	makers := map[string]func(string) error{
+		PythonImage:   e.makeDebian("bookworm", "python3", "python3-venv"),
+		BookwormImage: e.makeDebian("bookworm"),
+		TrixieImage:   e.makeDebian("trixie"),
+		GoImage:       e.makeGo,
+	}
 	if makers[public] == nil {
 		return "", fmt.Errorf("%w %s: %w", ErrNoBase, public, unreachable)
 	}
@@ -47,30 +53,32 @@ func (e *Engine) Base(public string) (string, error) {
 	return made, nil
 }
 
-// makePython makes a small Debian with its own Python 3.
-func (e *Engine) makePython(name string) error {
-	root, err := os.MkdirTemp("", "debian-")
-	if err != nil {
-		return err
+// makeDebian returns what makes a small Debian with some packages.
+func (e *Engine) makeDebian(suite string, packages ...string) func(name string) error {
+	return func(name string) error {
+		root, err := os.MkdirTemp("", "debian-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(root)
+		include := strings.Join(append(packages, "ca-certificates"), ",")
+		if _, err := output(exec.Command("debootstrap", "--variant=minbase", "--include="+include, suite, root)); err != nil {
+			return err
+		}
+		if err := slim(root); err != nil {
+			return err
+		}
+		tar := exec.Command("tar", "--create", "--directory="+root, ".")
+		load := e.Command("import", "-", name)
+		if load.Stdin, err = tar.StdoutPipe(); err != nil {
+			return err
+		}
+		if err := tar.Start(); err != nil {
+			return err
+		}
+		_, err = output(load)
+		return errors.Join(err, tar.Wait())
 	}
-	defer os.RemoveAll(root)
-	if _, err := output(exec.Command("debootstrap", "--variant=minbase",
-		"--include=python3,python3-venv,ca-certificates", debian, root)); err != nil {
-		return err
-	}
-	if err := slim(root); err != nil {
-		return err
-	}
-	tar := exec.Command("tar", "--create", "--directory="+root, ".")
-	load := e.Command("import", "-", name)
-	if load.Stdin, err = tar.StdoutPipe(); err != nil {
-		return err
-	}
-	if err := tar.Start(); err != nil {
-		return err
-	}
-	_, err = output(load)
-	return errors.Join(err, tar.Wait())
 }
 
 // slim removes the packages' files, and makes the system trust what this
