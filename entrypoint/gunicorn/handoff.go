@@ -66,10 +66,9 @@ func (m *Master) Spawn(ctx context.Context) (next *Master, ours bool, err error)
 // through the copy's shutdown, and so kills the master's own workers (seen on
 // 20.1.0 to 27.0.1 with an interpreter that had gone).
 func (m *Master) canExec() error {
-	argv := cmdline(m.PID())
-	if len(argv) > 0 && path.IsAbs(argv[0]) {
-		if err := unix.Access(argv[0], unix.X_OK); err != nil {
-			return fmt.Errorf("gunicorn's interpreter %s cannot be run: %w", argv[0], err)
+	if m.interpreter != "" { // known, see interpreter
+		if err := unix.Access(m.interpreter, unix.X_OK); err != nil {
+			return fmt.Errorf("gunicorn's interpreter %s cannot be run: %w", m.interpreter, err)
 		}
 	}
 	if m.dir == "" {
@@ -79,6 +78,43 @@ func (m *Master) canExec() error {
 		return fmt.Errorf("gunicorn's working directory %s has gone", m.dir)
 	}
 	return nil
+}
+
+// interpreter is the path by which gunicorn execs its successor's Python: its
+// own sys.executable, symlinks and all. Python makes it of the word that it was
+// started by, which is found in PATH, or taken from the directory that was the
+// working one then: by PWD, or stablehand's, before gunicorn changed to another.
+// It is empty where none of these is a program, or we may not look.
+func interpreter(pid int) string {
+	argv := cmdline(pid)
+	if len(argv) == 0 {
+		return ""
+	}
+	word := argv[0]
+	if path.IsAbs(word) {
+		return word
+	}
+	if !python.MatchString(path.Base(word)) {
+		return "" // setproctitle has written over it
+	}
+	var dirs []string
+	if strings.Contains(word, "/") {
+		cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+		pwd, _ := environ(pid, "PWD")
+		ours, _ := os.Getwd()
+		dirs = []string{pwd, ours, cwd}
+	} else {
+		search, _ := environ(pid, "PATH")
+		dirs = strings.Split(search, ":")
+	}
+	for _, dir := range dirs {
+		file := path.Join(dir, word)
+		info, err := os.Stat(file)
+		if path.IsAbs(file) && err == nil && info.Mode().IsRegular() && unix.Access(file, unix.X_OK) == nil {
+			return file
+		}
+	}
+	return ""
 }
 
 // startDir is the name of the directory in which gunicorn starts its successor:

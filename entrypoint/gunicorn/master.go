@@ -22,13 +22,14 @@ const lookEvery = 20 * time.Millisecond
 // any goroutine, all else from one at a time.
 type Master struct {
 	*reaper.Process
-	reaper *reaper.Reaper
-	dir    string        // where gunicorn will start its successor, see startDir
-	parent int           // the old master that it was brought up by, 0 for none
-	next   *Master       // its successor, while there is one
-	seen   []reaper.Info // processes of its generation, see Processes
-	ready  []int         // its children when it was found ready, see Soak
-	before map[int]bool  // children that it had before it was asked for a successor
+	reaper      *reaper.Reaper
+	dir         string        // where gunicorn will start its successor, see startDir
+	interpreter string        // by which it will, see interpreter
+	parent      int           // the old master that it was brought up by, 0 for none
+	next        *Master       // its successor, while there is one
+	seen        []reaper.Info // processes of its generation, see Processes
+	ready       []int         // its children when it was found ready, see Soak
+	before      map[int]bool  // children that it had before it was asked for a successor
 }
 
 // Find waits until command or what it has started is a gunicorn master. It

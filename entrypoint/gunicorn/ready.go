@@ -57,7 +57,7 @@ func (m *Master) Ready(ctx context.Context, hint int, report func(Workers)) erro
 			quiet = settledBelow
 		}
 		if now.All > 0 && now.Ready == now.All && time.Since(since) >= quiet {
-			m.dir = startDir(m.PID())
+			m.dir, m.interpreter = startDir(m.PID()), interpreter(m.PID())
 			return nil
 		}
 		if err := pause(ctx, m.Process); err != nil {
@@ -102,6 +102,7 @@ func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
 			report(now)
 		}
 		if time.Since(since) >= BlindFor {
+			m.interpreter = interpreter(m.PID())
 			return nil
 		}
 		if err := pause(ctx, m.Process); err != nil {
