@@ -52,7 +52,7 @@ PYENV     := @cmd/stablehand/testdata/pyenv
 EXAMPLES := $(foreach scripts,$(wildcard examples/*/testdata),$(patsubst examples/%/requirements.txt,%,$(wildcard $(scripts:testdata=requirements.txt))))
 
 # The virtual environments that the end-to-end tests pick their gunicorn from.
-ENVS := $(GUNICORNS:%=env-gunicorn-%) env-workers env-titled $(EXAMPLES:%=env-example-%)
+ENVS := $(GUNICORNS:%=env-gunicorn-%) env-workers env-titled env-second $(EXAMPLES:%=env-example-%)
 .PHONY: envs $(ENVS)
 envs: $(ENVS) ## build the tests' virtual environments (make test does it)
 
@@ -70,6 +70,14 @@ env-workers:
 # With setproctitle gunicorn renames its processes, over their environment.
 env-titled:
 	$(PYENV) $(PY)/titled gunicorn==$(NEWEST) setproctitle
+
+# Another Python to change to, with the newest gunicorn that it can have. PyPy is
+# what Debian has beside its own CPython; a machine need not have it.
+SECOND ?= pypy3
+env-second: export PYTHON := $(SECOND)
+env-second: export OPTIONAL := yes
+env-second:
+	$(PYENV) $(PY)/second 'gunicorn<=$(NEWEST)'
 
 $(EXAMPLES:%=env-example-%): env-example-%:
 	$(PYENV) $(PY)/example-$* $$(cat examples/$*/requirements.txt)
