@@ -2,9 +2,11 @@ package main_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -15,21 +17,44 @@ const newest = "gunicorn-27.0.1"
 // machine's Python.
 func python(t testing.TB, env string) string {
 	t.Helper()
+	dir, missing, err := environmentDir(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if missing != "" {
+		t.Skip(missing)
+	}
+	return filepath.Join(dir, "bin")
+}
+
+// environmentDir is the directory of a virtual environment, or why it is missing.
+func environmentDir(env string) (dir, missing string, err error) {
 	root := os.Getenv(envPython)
 	if root == "" {
 		root = filepath.Join("..", "..", ".cache", "py")
 	}
-	dir, err := filepath.Abs(filepath.Join(root, env))
+	dir, err = filepath.Abs(filepath.Join(root, env))
 	if err != nil {
-		t.Fatal(err)
+		return "", "", err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "complete")); err != nil {
-		t.Skipf("%s is missing: make envs builds it", dir)
+		return "", dir + " is missing: make envs builds it", nil
 	}
 	if why, err := os.ReadFile(filepath.Join(dir, "skipped")); err == nil {
-		t.Skipf("%s", bytes.TrimSpace(why))
+		return "", string(bytes.TrimSpace(why)), nil
 	}
-	return filepath.Join(dir, "bin")
+	return dir, "", nil
+}
+
+// condition adds to testscript's own conditions [environment:NAME], whether
+// $PYTHONS has a virtual environment of that name.
+func condition(cond string) (bool, error) {
+	env, ok := strings.CutPrefix(cond, "environment:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %q", cond)
+	}
+	_, missing, err := environmentDir(env)
+	return missing == "", err
 }
 
 // needModule skips the test where an environment's Python lacks a module.

@@ -143,6 +143,7 @@ func run(t *testing.T, s suite) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 s.dir,
 		Cmds:                commands,
+		Condition:           condition,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		WorkdirRoot:         work,
@@ -150,6 +151,7 @@ func run(t *testing.T, s suite) {
 		Setup: func(env *testscript.Env) error {
 			path := strings.Join([]string{filepath.Dir(stablehand), s.bin, env.Getenv("PATH")}, ":")
 			env.Setenv("PATH", path)
+			env.Setenv("PYTHONS", filepath.Dir(filepath.Dir(s.bin)))
 			return s.setup(env)
 		},
 	})
