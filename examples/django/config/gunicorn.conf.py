@@ -1,0 +1,2 @@
+wsgi_app = "mysite.wsgi"
+workers = 3

@@ -1,0 +1,7 @@
+"""Where the site answers."""
+
+from django.urls import path
+
+from . import views
+
+urlpatterns = [path("", views.index)]
