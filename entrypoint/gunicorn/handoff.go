@@ -21,6 +21,15 @@ var ErrLost = errors.New("a worker was lost")
 // waits for any more.
 const forkGrace = 2 * time.Second
 
+// A successor that cannot even begin, since its program has gone or gunicorn is
+// not among its packages, lives for some 20 ms. For this long after a USR2 the
+// looks are so close that it is seen, and how it ended is known: one that is
+// missed is only seen when USR2 is sent again.
+const (
+	lookClosely   = 2 * time.Millisecond
+	lookCloselyIn = 500 * time.Millisecond
+)
+
 // askAgain is when a USR2 that has brought up no successor is sent again. A
 // master ignores it until it has been promoted, which it looks for once a
 // second, and while it has a successor, so that it does no harm.
@@ -44,7 +53,11 @@ func (m *Master) Spawn(ctx context.Context) (next *Master, ours bool, err error)
 		if next = m.successor(); next != nil {
 			return next, !asked.IsZero(), nil
 		}
-		err = pause(ctx, m.Process)
+		wait := lookEvery
+		if time.Since(asked) < lookCloselyIn {
+			wait = lookClosely
+		}
+		err = pauseFor(ctx, m.Process, wait)
 		if err != nil && time.Since(asked) > forkGrace {
 			return nil, false, err
 		}

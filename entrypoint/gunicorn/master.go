@@ -70,9 +70,12 @@ func (e *ExitError) Error() string {
 }
 
 // pause waits until it is time to look again, p has ended or ctx has.
-func pause(ctx context.Context, p *reaper.Process) error {
+func pause(ctx context.Context, p *reaper.Process) error { return pauseFor(ctx, p, lookEvery) }
+
+// pauseFor is pause with another time until the next look.
+func pauseFor(ctx context.Context, p *reaper.Process, wait time.Duration) error {
 	select {
-	case <-time.After(lookEvery):
+	case <-time.After(wait):
 		return nil
 	case <-p.Done():
 		return &ExitError{p.PID(), p.Status()}
