@@ -86,7 +86,7 @@ func (l *loop) handedOff(err error) {
 			do = strings.TrimPrefix(do+"; ", "; ") + "it is not tried again by itself: change the content or send HUP"
 		}
 		l.log.Error("rolled back", append(append(attrs, l.servesNow()), toDo(do)...)...)
-		l.notifyReady(fmt.Sprintf("%s; generation %d was rolled back in step %s: %v", l.standing(), h.Generation, l.step.name, err))
+		l.notifyReady(fmt.Sprintf("%s; generation %d was rolled back in step %s: %s", l.standing(), h.Generation, l.step.name, reasons(err)))
 	}
 	if err != nil {
 		ended.Failure = err.Error()

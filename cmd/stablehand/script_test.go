@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,11 +40,14 @@ func TestScript(t *testing.T) {
 // TestExamples runs the scripts of each folder of examples, in a copy of it,
 // with what its requirements.txt names.
 func TestExamples(t *testing.T) {
-	dirs, err := filepath.Glob("../../examples/*/testdata")
-	if err != nil || len(dirs) == 0 {
+	scripts, err := filepath.Glob("../../examples/*/testdata/*.txt")
+	if err != nil || len(scripts) == 0 {
 		t.Fatal("no example has scripts", err)
 	}
-	for _, dir := range dirs {
+	for i, script := range scripts {
+		scripts[i] = filepath.Dir(script)
+	}
+	for _, dir := range slices.Compact(scripts) {
 		example := filepath.Dir(dir)
 		name := filepath.Base(example)
 		env := newest
