@@ -46,7 +46,8 @@ type program struct {
 // start starts the program in a namespace of its own and returns when it runs,
 // or has ended already.
 func (p *program) start(dir string, env []string) error {
-	logFile, err := os.Create(p.log)
+	// To be appended to, as a pipe is, also by who opens it anew as /dev/fd/1.
+	logFile, err := os.OpenFile(p.log, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o666)
 	if err != nil {
 		return err
 	}
