@@ -6,6 +6,8 @@ export PYTHON
 # The race detector needs a C compiler; the binary itself never does.
 RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
 
+MODULES := .
+
 .PHONY: build
 build: ## build bin/stablehand, a static binary (the default)
 	CGO_ENABLED=0 go build -trimpath -ldflags=-s -o bin/stablehand ./cmd/stablehand
@@ -16,7 +18,7 @@ demo: build .venv/complete ## serve examples/flask at 127.0.0.1:8000; with DEMO=
 
 .PHONY: test
 test: envs .venv/complete ## run every test, with every gunicorn that is promised to work
-	@go test $(RACE) -json -timeout 60m $(TESTFLAGS) ./... | go run ./internal/testreport $(REPORTFLAGS)
+	@PATH=$$PATH:$(CURDIR)/.cache/bin go run ./internal/testreport $(REPORTFLAGS) $(MODULES) -- $(RACE) -timeout 60m $(TESTFLAGS)
 
 .PHONY: bench
 bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by side; then what rest and a healthcheck take
@@ -24,11 +26,14 @@ bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by 
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench=Healthcheck -benchtime=200x ./cmd/stablehand
 
 .PHONY: lint
-lint: ## run gofmt, go vet, staticcheck and go mod tidy as checks
-	@test -z "$$(gofmt -l $$(go list -f '{{.Dir}}' ./...) | tee /dev/stderr)"
-	go vet ./...
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
-	go mod tidy -diff
+lint: $(MODULES:%=lint-%) ## run gofmt, go vet, staticcheck and go mod tidy as checks
+
+.PHONY: $(MODULES:%=lint-%)
+$(MODULES:%=lint-%): lint-%:
+	@test -z "$$(cd $* && gofmt -l $$(go list -f '{{.Dir}}' ./...) | tee /dev/stderr)"
+	cd $* && go vet $(RACE) ./...
+	cd $* && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	cd $* && go mod tidy -diff
 
 .PHONY: clean
 clean: ## remove all that was made

@@ -1,21 +1,25 @@
-// Command testreport reads the output of go test -json and prints what a
-// person wants to read of it: what failed, with its output; what was skipped,
-// a line for each reason; what the clients of the end-to-end tests saw; the
-// closing line of each package; and how many tests there were.
+// Command testreport runs the tests of one module after the other and prints
+// what a person wants to read of it: what failed, with its output; what was
+// skipped, a line for each reason; what the clients of the end-to-end tests saw;
+// the closing line of each package; and how many tests there were in all.
 //
-//	go test -json ./... | testreport [-no-skips]
+//	testreport [-no-skips] DIR... [-- FLAG...]
 //
-// With -no-skips it is a failure when a test was skipped.
+// Each DIR is the top of a module, and the flags are go test's. With -no-skips it
+// is a failure when a test was skipped.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -47,10 +51,16 @@ type report struct {
 func main() {
 	noSkips := flag.Bool("no-skips", false, "fail when a test was skipped")
 	flag.Parse()
+	dirs, flags := flag.Args(), []string(nil)
+	if i := slices.Index(dirs, "--"); i >= 0 {
+		dirs, flags = dirs[:i], dirs[i+1:]
+	}
 	r := newReport(os.Stdout, *noSkips)
-	if err := r.read(os.Stdin); err != nil {
-		fmt.Fprintln(os.Stderr, "testreport:", err)
-		os.Exit(1)
+	for _, dir := range dirs {
+		if err := r.test(dir, flags); err != nil {
+			fmt.Fprintf(os.Stderr, "testreport: %s: %v\n", dir, err)
+			os.Exit(1)
+		}
 	}
 	if !r.close() {
 		os.Exit(1)
@@ -59,6 +69,29 @@ func main() {
 
 func newReport(out io.Writer, noSkips bool) *report {
 	return &report{out: out, output: map[event][]string{}, parents: map[event]bool{}, skips: map[string][]string{}, noSkips: noSkips}
+}
+
+// test runs the tests of the module in a directory.
+func (r *report) test(dir string, flags []string) error {
+	words := append([]string{"test", "-json"}, flags...)
+	cmd := exec.Command("go", append(words, "./...")...)
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if err := r.read(out); err != nil {
+		return errors.Join(err, cmd.Wait())
+	}
+	err = cmd.Wait()
+	if failed := new(exec.ExitError); errors.As(err, &failed) {
+		r.broken = true // go test has said why
+		return nil
+	}
+	return err
 }
 
 func (r *report) read(in io.Reader) error {

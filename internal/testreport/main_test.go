@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -54,6 +56,48 @@ func TestReport(t *testing.T) {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("%q is not in:\n%s", want, out.String())
 				}
+			}
+		})
+	}
+}
+
+// TestModules runs go test itself: what fails in one module is not lost because
+// all is well in another.
+func TestModules(t *testing.T) {
+	module := func(files map[string]string) string {
+		dir := t.TempDir()
+		files["go.mod"] = "module m\n"
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	passes := module(map[string]string{"a_test.go": "package m\nimport \"testing\"\nfunc TestA(*testing.T) {}\n"})
+	fails := module(map[string]string{"a_test.go": "package m\nimport \"testing\"\nfunc TestA(t *testing.T) { t.Fail() }\n"})
+	unbuilt := module(map[string]string{"a.go": "package m\nimport _ \"none.example/x\"\n"})
+	nothing := module(map[string]string{})
+	for name, test := range map[string]struct {
+		dirs []string
+		sums string
+		well bool
+	}{
+		"all is well":           {[]string{passes, passes}, "2 passed, 0 failed, 0 skipped\n", true},
+		"the first fails":       {[]string{fails, passes}, "1 passed, 1 failed, 0 skipped\n", false},
+		"the first is no build": {[]string{unbuilt, passes}, "1 passed, 0 failed, 0 skipped\n", false},
+		"the last has nothing":  {[]string{passes, nothing}, "1 passed, 0 failed, 0 skipped\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			r := newReport(&out, false)
+			for _, dir := range test.dirs {
+				if err := r.test(dir, []string{"-count=1"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if well := r.close(); well != test.well || !strings.HasSuffix(out.String(), test.sums) {
+				t.Errorf("all is well: %v, want %v, and %q in:\n%s", well, test.well, test.sums, out.String())
 			}
 		})
 	}
