@@ -6,7 +6,8 @@ export PYTHON
 # The race detector needs a C compiler; the binary itself never does.
 RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
 
-MODULES := .
+# Kubernetes, which the tests need, stays out of the program's go.mod.
+MODULES := . internal/kubernetes
 
 .PHONY: build
 build: ## build bin/stablehand, a static binary (the default)
@@ -17,8 +18,14 @@ demo: build .venv/complete ## serve examples/flask at 127.0.0.1:8000; with DEMO=
 	@go build -o bin/demo ./examples/flask/demo && exec bin/demo $(DEMO)
 
 .PHONY: test
-test: envs .venv/complete ## run every test, with every gunicorn that is promised to work
+test: envs .venv/complete .cache/bin/kubelet-volume ## run every test, with every gunicorn that is promised to work
 	@PATH=$$PATH:$(CURDIR)/.cache/bin go run ./internal/testreport $(REPORTFLAGS) $(MODULES) -- $(RACE) -timeout 60m $(TESTFLAGS)
+
+# The kubelet's own code, for scripts that write a volume. It is compiled with RACE
+# as the tests are, so that Kubernetes is compiled once.
+.PHONY: .cache/bin/kubelet-volume
+.cache/bin/kubelet-volume:
+	@cd internal/kubernetes && go build $(RACE) -o $(CURDIR)/$@ ./kubelet-volume
 
 .PHONY: bench
 bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by side; then what rest and a healthcheck take

@@ -1,0 +1,276 @@
+package kubernetes
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/stablehand/stablehand/internal/docker"
+	"github.com/stablehand/stablehand/internal/load"
+)
+
+func TestMain(m *testing.M) { os.Exit(docker.Main(m)) }
+
+// pod is a container that is run as the Deployment says, by a Docker engine. Its
+// volume is written as the kubelet writes it.
+type pod struct {
+	*docker.Container
+	t      *testing.T
+	spec   corev1.PodSpec
+	volume string
+	data   map[string]string // the ConfigMap's
+	url    string
+}
+
+// newPod makes a pod with more options for docker run, and returns when its
+// startup probe has succeeded.
+func newPod(t *testing.T, options ...string) *pod {
+	t.Helper()
+	e, images := docker.Built(t)
+	p := &pod{
+		t:      t,
+		spec:   manifest[*appsv1.Deployment](t, "deployment.yaml").Spec.Template.Spec,
+		volume: t.TempDir(),
+		data:   manifest[*corev1.ConfigMap](t, "configmap.yaml").Data,
+	}
+	p.write()
+	words := append(options, "--network="+e.Network)
+	words = append(words, p.options()...)
+	p.Container = e.Create(t, append(append(words, images.Recipe), p.container().Args...)...)
+	p.Start()
+	startup := p.container().StartupProbe
+	docker.Eventually(t, "the startup probe's success", func() bool { return p.probe(startup) == nil })
+	p.url = p.URL(fmt.Sprint(p.container().Ports[0].ContainerPort, "/tcp"))
+	return p
+}
+
+func (p *pod) container() *corev1.Container { return &p.spec.Containers[0] }
+
+// options are the options of docker run for what the pod's container is promised.
+func (p *pod) options() []string {
+	c := p.container()
+	memory := strconv.FormatInt(c.Resources.Limits.Memory().Value(), 10)
+	options := []string{
+		fmt.Sprintf("--user=%d:%d", *p.spec.SecurityContext.RunAsUser, *p.spec.SecurityContext.RunAsGroup),
+		fmt.Sprintf("--read-only=%t", *c.SecurityContext.ReadOnlyRootFilesystem),
+		fmt.Sprintf("--security-opt=no-new-privileges=%t", !*c.SecurityContext.AllowPrivilegeEscalation),
+		fmt.Sprintf("--publish=127.0.0.1::%d", c.Ports[0].ContainerPort),
+		"--memory=" + memory, "--memory-swap=" + memory,
+		"--no-healthcheck", // Kubernetes does not know an image's
+	}
+	for _, capability := range c.SecurityContext.Capabilities.Drop {
+		options = append(options, "--cap-drop="+string(capability))
+	}
+	for _, variable := range c.Env {
+		options = append(options, "--env="+variable.Name+"="+variable.Value)
+	}
+	for _, mount := range c.VolumeMounts {
+		options = append(options, p.mount(mount))
+	}
+	return options
+}
+
+func (p *pod) mount(mount corev1.VolumeMount) string {
+	p.t.Helper()
+	i := slices.IndexFunc(p.spec.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name })
+	switch volume := p.spec.Volumes[i]; {
+	case volume.ConfigMap != nil && mount.ReadOnly:
+		return "--volume=" + p.volume + ":" + mount.MountPath + ":ro"
+	case volume.EmptyDir != nil && volume.EmptyDir.Medium == corev1.StorageMediumMemory:
+		return fmt.Sprintf("--tmpfs=%s:size=%d,mode=1777", mount.MountPath, volume.EmptyDir.SizeLimit.Value())
+	}
+	p.t.Fatalf("it is not known how to mount %s", mount.Name)
+	return ""
+}
+
+// write does what the kubelet does when it syncs the pod.
+func (p *pod) write() {
+	p.t.Helper()
+	data := map[string][]byte{}
+	for name, text := range p.data {
+		data[name] = []byte(text)
+	}
+	if err := WriteVolume(p.volume, data); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// probe does what the kubelet does for a probe, once.
+func (p *pod) probe(probe *corev1.Probe) error {
+	_, err := docker.Shared(p.t).Do(append([]string{"exec", p.ID}, probe.Exec.Command...)...)
+	return err
+}
+
+// handsOff waits until a generation has taken over, with an answer that clients
+// get from then on.
+func (p *pod) handsOff(generation int, answer string) {
+	p.t.Helper()
+	p.Says(`msg="handed off"`, fmt.Sprintf("generation=%d ", generation))
+	docker.Answers(p.t, p.url, answer)
+}
+
+// stops ends it as the kubelet ends a pod's containers.
+func (p *pod) stops() {
+	p.t.Helper()
+	p.Do("stop", fmt.Sprint("--time=", *p.spec.TerminationGracePeriodSeconds), p.ID)
+	if code := p.Inspect("{{.State.ExitCode}}"); code != "0" {
+		p.t.Errorf("it stopped with exit code %s", code)
+	}
+}
+
+func TestAPodServesWhileItsConfigMapChanges(t *testing.T) {
+	t.Parallel() // each waits a random part of JITTER before a handoff
+	p := newPod(t)
+	docker.Answers(t, p.url, "Hello, version 1")
+	run := load.Start(t.Context(), load.Options{URL: p.url, Clients: 4})
+	defer run.Stop()
+
+	p.data["GREETING"] = "Hello, version 2"
+	p.write()
+	p.handsOff(2, "Hello, version 2")
+
+	delete(p.data, "GREETING")
+	p.write()
+	p.handsOff(3, "Hello") // the application's own
+
+	p.data["GREETING"] = "Hello, version 4" // a key is added
+	p.write()
+	p.handsOff(4, "Hello, version 4")
+
+	before := written(t, p.volume)
+	p.write() // a resync, which has nothing to do
+	if after := written(t, p.volume); after != before {
+		t.Errorf("a resync with nothing new has written %s", after)
+	}
+
+	settings := p.data["gunicorn.conf.py"]
+	p.data["gunicorn.conf.py"] = "workers = = 2\n"
+	p.write()
+	p.Says(`msg="rolled back"`, "generation=5 ")
+	for name, probe := range map[string]*corev1.Probe{"liveness": p.container().LivenessProbe, "readiness": p.container().ReadinessProbe} {
+		if err := p.probe(probe); err != nil {
+			t.Errorf("after a broken change the %s probe fails: %v", name, err)
+		}
+	}
+	p.data["gunicorn.conf.py"], p.data["GREETING"] = settings, "Hello, version 6"
+	p.write()
+	p.handsOff(6, "Hello, version 6")
+
+	docker.Unharmed(t, run)
+	if n := strings.Count(p.Log(), `msg="content changed"`); n != 5 {
+		t.Errorf("it has seen %d changes, want 5", n)
+	}
+	p.stops()
+}
+
+// written is the directory that holds a volume's files: another one after each
+// write.
+func written(t *testing.T, volume string) string {
+	t.Helper()
+	dir, err := os.Readlink(filepath.Join(volume, "..data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestADeletedPodServesOnUntilNoServiceLeadsToIt(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	docker.Answers(t, p.url, "Hello, version 1")
+	if err := p.probe(p.container().ReadinessProbe); err != nil {
+		t.Fatal("before the stop:", err)
+	}
+	run := load.Start(t.Context(), load.Options{URL: p.url, Clients: 2})
+	defer run.Stop()
+	p.Do("kill", "--signal=TERM", p.ID)
+	docker.Eventually(t, "the readiness probe's failure", func() bool { return p.probe(p.container().ReadinessProbe) != nil })
+	if err := p.probe(p.container().LivenessProbe); err != nil {
+		t.Errorf("the liveness probe fails, too: %v", err)
+	}
+	docker.Unharmed(t, run) // the endpoints know by now
+	p.Do("wait", p.ID)
+	if code := p.Inspect("{{.State.ExitCode}}"); code != "0" {
+		t.Errorf("it ended with exit code %s", code)
+	}
+}
+
+// TestASharedProcessNamespace has two containers and a sandbox's pause share
+// their processes. The second is a gunicorn that nobody looks after, with the same
+// user and the same words.
+func TestASharedProcessNamespace(t *testing.T) {
+	t.Parallel() // each waits a random part of JITTER before a handoff
+	e, images := docker.Built(t)
+	sandbox := e.Create(t, pause(t, e))
+	sandbox.Start()
+	share := "--pid=container:" + sandbox.ID
+	p := newPod(t, share)
+	words := []string{share, "--network=" + e.Network, "--entrypoint=gunicorn", images.Recipe}
+	bystander := e.Create(t, append(words, "--workers=2", "--bind=0.0.0.0:8000", "app:app")...)
+	bystander.Start()
+	bystander.Says("Booting worker")
+	its := func() string { return bystander.Do("top", bystander.ID, "-o", "pid") }
+	docker.Eventually(t, "a headline, a master and two workers", func() bool { return len(strings.Fields(its())) == 4 })
+	before := its()
+
+	if name := p.Exec("cat", "/proc/1/comm"); name != "pause" {
+		t.Fatalf("PID 1 is %s", name)
+	}
+	run := load.Start(t.Context(), load.Options{URL: p.url, Clients: 2})
+	defer run.Stop()
+	for i := range 2 { // the second master is the first that is not its child by birth
+		greeting := fmt.Sprint("Hello, version ", i+2)
+		p.data["GREETING"] = greeting
+		p.write()
+		p.handsOff(i+2, greeting)
+	}
+	orphans := p.Exec("sh", "-c", `grep -l "^PPid:.1$" /proc/[0-9]*/status | wc -l`)
+	if orphans != "0" {
+		t.Errorf("%s processes of the containers are children of PID 1", orphans)
+	}
+	docker.Unharmed(t, run)
+	p.stops()
+
+	if after := its(); after != before {
+		t.Errorf("the other container's gunicorn was %q and is %q", before, after)
+	}
+	if log := bystander.Log(); strings.Contains(log, "Handling signal") {
+		t.Errorf("it got a signal:\n%s", log)
+	}
+}
+
+// pause builds the image of a pod's sandbox from its source, which comes with
+// Kubernetes, and returns its name.
+func pause(t *testing.T, e *docker.Engine) string {
+	t.Helper()
+	source, err := exec.Command("go", "list", "-m", "-f={{.Dir}}", "k8s.io/kubernetes").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	compile := exec.Command("gcc", "-Os", "-static", "-o", filepath.Join(dir, "pause"), strings.TrimSpace(string(source))+"/build/pause/linux/pause.c")
+	out, err := compile.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip("gcc is missing (Debian: apt-get install gcc libc6-dev)")
+	}
+	if err != nil {
+		t.Fatalf("compiling pause: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM scratch\nCOPY pause /\nENTRYPOINT [\"/pause\"]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	image, err := e.Build("pause", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
