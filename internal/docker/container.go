@@ -29,9 +29,9 @@ type Container struct {
 // create. It is removed when the test ends, which shows its log if it failed.
 func (e *Engine) Create(t testing.TB, words ...string) *Container {
 	t.Helper()
-	c := e.Container(t, MustDo(t, e, append([]string{"create"}, words...)...))
-	t.Cleanup(func() { c.Do("rm", "--force", "--volumes", c.ID) })
-	return c
+	id := MustDo(t, e, append([]string{"create"}, words...)...)
+	t.Cleanup(func() { MustDo(t, e, "rm", "--force", "--volumes", id) })
+	return e.Container(t, id)
 }
 
 // Container is one that somebody else has made, and removes. The test shows its
