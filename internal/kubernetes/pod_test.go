@@ -127,6 +127,8 @@ func (p *pod) stops() {
 	}
 }
 
+func ended(c *docker.Container) bool { return c.Inspect("{{.State.Running}}") == "false" }
+
 func TestAPodServesWhileItsConfigMapChanges(t *testing.T) {
 	t.Parallel() // each waits a random part of JITTER before a handoff
 	p := newPod(t)
@@ -198,7 +200,7 @@ func TestADeletedPodServesOnUntilNoServiceLeadsToIt(t *testing.T) {
 		t.Errorf("the liveness probe fails, too: %v", err)
 	}
 	docker.Unharmed(t, run) // the endpoints know by now
-	p.Do("wait", p.ID)
+	docker.Eventually(t, "its end", func() bool { return ended(p.Container) })
 	if code := p.Inspect("{{.State.ExitCode}}"); code != "0" {
 		t.Errorf("it ended with exit code %s", code)
 	}
@@ -245,6 +247,32 @@ func TestASharedProcessNamespace(t *testing.T) {
 	}
 	if log := bystander.Log(); strings.Contains(log, "Handling signal") {
 		t.Errorf("it got a signal:\n%s", log)
+	}
+}
+
+// TestAHandoffFromASecondContainerEndsTheFirst is why stablehand is the entrypoint:
+// what it does to a gunicorn that is an entrypoint itself, any other container with
+// the same processes would do.
+func TestAHandoffFromASecondContainerEndsTheFirst(t *testing.T) {
+	t.Parallel()
+	e, images := docker.Built(t)
+	sandbox := e.Create(t, pause(t, e))
+	sandbox.Start()
+	share := "--pid=container:" + sandbox.ID
+	first := e.Create(t, share, "--network="+e.Network, "--publish=127.0.0.1::8000", "--entrypoint=gunicorn", images.Recipe, "--bind=0.0.0.0:8000", "--pid=/tmp/pid", "app:app")
+	second := e.Create(t, share, "--entrypoint=sleep", images.Recipe, "3600")
+	first.Start()
+	second.Start()
+	url := first.URL("8000/tcp")
+	docker.Answers(t, url, "Hello")
+
+	master := first.Exec("cat", "/tmp/pid")
+	second.Exec("sh", "-c", "kill -USR2 "+master)
+	docker.Eventually(t, "a successor with a worker", func() bool { return strings.Count(first.Log(), "Booting worker") == 2 })
+	second.Exec("sh", "-c", "kill -TERM "+master)
+	docker.Eventually(t, "the first container's end", func() bool { return ended(first) })
+	if answer, err := docker.Ask(url); err == nil {
+		t.Errorf("its successor has answered %q", answer)
 	}
 }
 
