@@ -82,6 +82,9 @@ func runManaged(c Config, command Command, r *reaper.Reaper, signals <-chan os.S
 		log.Error("cannot start gunicorn: nothing was started", attrs...)
 		return ExitFailed
 	}
+	if adopted != nil {
+		defer readOn(adopted.PID(), log).close()
+	}
 	w, stopped, err := firstLook(c, log)
 	if err != nil {
 		log.Error("cannot watch: nothing was started", "reason", err, "serving", 0, "code", ExitFailed)
