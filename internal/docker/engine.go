@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
 // prefix is what the names of all images begin with that are made here.
@@ -21,8 +23,11 @@ type Engine struct {
 	// Network is a network for the tests' containers.
 	Network string
 
-	host  string  // DOCKER_HOST, where it is not the default
-	own   *daemon // nil where the engine ran already
+	host string  // DOCKER_HOST, where it is not the default
+	own  *daemon // nil where the engine ran already
+	tag  string  // of all images that are built, where others may build theirs meanwhile
+
+	mu    sync.Mutex
 	built []string
 }
 
@@ -32,7 +37,8 @@ func Open(cache string) (*Engine, error) {
 	if _, err := exec.LookPath("docker"); err != nil {
 		return nil, errors.New("no Docker: the command docker is missing (Debian: apt-get install docker.io)")
 	}
-	e := &Engine{Network: prefix[:len(prefix)-1] + "-" + strings.ToLower(rand.Text()[:8])}
+	id := strings.ToLower(rand.Text()[:8])
+	e := &Engine{Network: prefix[:len(prefix)-1] + "-" + id, tag: id}
 	if err := e.find(cache); err != nil {
 		return nil, fmt.Errorf("no Docker: %w", err)
 	}
@@ -58,7 +64,8 @@ func (e *Engine) find(cache string) error {
 	if err != nil {
 		return err
 	}
-	e.host = "unix://" + e.own.socket()
+	// Nobody else uses it, and images that keep their names are a cache.
+	e.host, e.tag = "unix://"+e.own.socket(), "latest"
 	// What an earlier run that was killed has left.
 	left, err := e.Do("ps", "--all", "--quiet")
 	if ids := strings.Fields(left); err == nil && len(ids) > 0 {
@@ -115,12 +122,23 @@ func (e *Engine) Program(name string, words ...string) *exec.Cmd {
 // Do runs a docker command and returns what it printed.
 func (e *Engine) Do(words ...string) (string, error) { return output(e.Command(words...)) }
 
+// longest is how long a command may take. The slowest, which makes a Debian, was
+// seen to take a minute and a half.
+const longest = 15 * time.Minute
+
 // output runs a command and returns what it printed, without the last newline.
 // The error holds all that it said.
 func output(cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
+	cmd.WaitDelay = time.Second
+	err := cmd.Start()
+	if err == nil {
+		tooLong := time.AfterFunc(longest, func() { cmd.Process.Kill() })
+		err = cmd.Wait()
+		tooLong.Stop()
+	}
+	if err != nil {
 		return "", fmt.Errorf("%s: %w: %s%s", strings.Join(cmd.Args, " "), err, stdout.Bytes(), bytes.TrimSpace(stderr.Bytes()))
 	}
 	return strings.TrimSuffix(stdout.String(), "\n"), nil
@@ -142,7 +160,7 @@ func (e *Engine) BuildKit(name string, words ...string) (string, error) {
 }
 
 func (e *Engine) build(docker *exec.Cmd, name string, words []string) (string, error) {
-	name = prefix + name
+	name = prefix + name + ":" + e.tag
 	docker.Args = append(docker.Args, "build", "--tag="+name)
 	if e.own != nil {
 		docker.Args = append(docker.Args, "--network=host") // it has no bridge
@@ -151,7 +169,11 @@ func (e *Engine) build(docker *exec.Cmd, name string, words []string) (string, e
 	if _, err := output(docker); err != nil {
 		return "", err
 	}
-	e.built = append(e.built, name)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !slices.Contains(e.built, name) {
+		e.built = append(e.built, name)
+	}
 	return name, nil
 }
 

@@ -69,14 +69,17 @@ func (e *Engine) makeDebian(suite string, packages ...string) func(name string) 
 			return err
 		}
 		tar := exec.Command("tar", "--create", "--directory="+root, ".")
-		load := e.Command("import", "-", name)
-		if load.Stdin, err = tar.StdoutPipe(); err != nil {
+		packed, err := tar.StdoutPipe()
+		if err != nil {
 			return err
 		}
 		if err := tar.Start(); err != nil {
 			return err
 		}
+		load := e.Command("import", "-", name)
+		load.Stdin = packed
 		_, err = output(load)
+		packed.Close() // else tar would wait for who has ended
 		return errors.Join(err, tar.Wait())
 	}
 }
