@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,10 +11,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/stablehand/stablehand/entrypoint/control"
 	"github.com/stablehand/stablehand/internal/docker"
 	"github.com/stablehand/stablehand/internal/load"
 )
@@ -46,11 +49,16 @@ func newPod(t *testing.T, options ...string) *pod {
 	words := append(options, "--network="+e.Network)
 	words = append(words, p.options()...)
 	p.Container = e.Create(t, append(append(words, images.Recipe), p.container().Args...)...)
-	p.Start()
-	startup := p.container().StartupProbe
-	docker.Eventually(t, "the startup probe's success", func() bool { return p.probe(startup) == nil })
-	p.url = p.URL(fmt.Sprint(p.container().Ports[0].ContainerPort, "/tcp"))
+	p.starts()
 	return p
+}
+
+// starts returns when its startup probe has succeeded.
+func (p *pod) starts() {
+	p.t.Helper()
+	p.Start()
+	docker.Eventually(p.t, "the startup probe's success", func() bool { return p.probe(p.container().StartupProbe) == nil })
+	p.url = p.URL(fmt.Sprint(p.container().Ports[0].ContainerPort, "/tcp"))
 }
 
 func (p *pod) container() *corev1.Container { return &p.spec.Containers[0] }
@@ -90,6 +98,16 @@ func (p *pod) mount(mount corev1.VolumeMount) string {
 	}
 	p.t.Fatalf("it is not known how to mount %s", mount.Name)
 	return ""
+}
+
+// variable is the value of one in the container's environment.
+func (p *pod) variable(name string) string {
+	p.t.Helper()
+	i := slices.IndexFunc(p.container().Env, func(v corev1.EnvVar) bool { return v.Name == name })
+	if i < 0 {
+		p.t.Fatalf("the Deployment has no %s", name)
+	}
+	return p.container().Env[i].Value
 }
 
 // write does what the kubelet does when it syncs the pod.
@@ -192,38 +210,36 @@ func TestADeletedPodServesOnUntilNoServiceLeadsToIt(t *testing.T) {
 	if err := p.probe(p.container().ReadinessProbe); err != nil {
 		t.Fatal("before the stop:", err)
 	}
+	delay, err := time.ParseDuration(p.variable("STABLEHAND_STOP_DELAY"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	run := load.Start(t.Context(), load.Options{URL: p.url, Clients: 2})
 	defer run.Stop()
+	told := time.Now()
 	p.Do("kill", "--signal=TERM", p.ID)
 	docker.Eventually(t, "the readiness probe's failure", func() bool { return p.probe(p.container().ReadinessProbe) != nil })
 	if err := p.probe(p.container().LivenessProbe); err != nil {
 		t.Errorf("the liveness probe fails, too: %v", err)
 	}
-	docker.Unharmed(t, run) // the endpoints know by now
+	time.Sleep(time.Until(told.Add(delay / 2))) // by when a Service's endpoints would have changed
+	docker.Unharmed(t, run)
 	docker.Eventually(t, "its end", func() bool { return ended(p.Container) })
+	if after := time.Since(told); after < delay {
+		t.Errorf("it has ended %s after SIGTERM, want %s and more", after, delay)
+	}
 	if code := p.Inspect("{{.State.ExitCode}}"); code != "0" {
 		t.Errorf("it ended with exit code %s", code)
 	}
 }
 
 // TestASharedProcessNamespace has two containers and a sandbox's pause share
-// their processes. The second is a gunicorn that nobody looks after, with the same
-// user and the same words.
+// their processes.
 func TestASharedProcessNamespace(t *testing.T) {
-	t.Parallel() // each waits a random part of JITTER before a handoff
-	e, images := docker.Built(t)
-	sandbox := e.Create(t, pause(t, e))
-	sandbox.Start()
-	share := "--pid=container:" + sandbox.ID
-	p := newPod(t, share)
-	words := []string{share, "--network=" + e.Network, "--entrypoint=gunicorn", images.Recipe}
-	bystander := e.Create(t, append(words, "--workers=2", "--bind=0.0.0.0:8000", "app:app")...)
-	bystander.Start()
-	bystander.Says("Booting worker")
-	its := func() string { return bystander.Do("top", bystander.ID, "-o", "pid") }
-	docker.Eventually(t, "a headline, a master and two workers", func() bool { return len(strings.Fields(its())) == 4 })
-	before := its()
-
+	t.Parallel()
+	share := sandbox(t)
+	p := newPod(t, share, "--env=STABLEHAND_READY_TIMEOUT=10s")
+	unharmed := bystander(t, share)
 	if name := p.Exec("cat", "/proc/1/comm"); name != "pause" {
 		t.Fatalf("PID 1 is %s", name)
 	}
@@ -235,18 +251,48 @@ func TestASharedProcessNamespace(t *testing.T) {
 		p.write()
 		p.handsOff(i+2, greeting)
 	}
-	orphans := p.Exec("sh", "-c", `grep -l "^PPid:.1$" /proc/[0-9]*/status | wc -l`)
-	if orphans != "0" {
+	if orphans := p.Exec("sh", "-c", `grep -l "^PPid:.1$" /proc/[0-9]*/status | wc -l`); orphans != "0" {
 		t.Errorf("%s processes of the containers are children of PID 1", orphans)
 	}
+	settings := p.data["gunicorn.conf.py"]
+	p.data["gunicorn.conf.py"] = "import time\n\n\ndef post_fork(arbiter, worker):\n    time.sleep(3600)\n"
+	p.write()
+	p.Says(`msg="rolled back"`, "READY_TIMEOUT")
 	docker.Unharmed(t, run)
+	p.data["gunicorn.conf.py"] = settings
+	p.write()
+	p.handsOff(5, "Hello, version 3")
 	p.stops()
 
-	if after := its(); after != before {
-		t.Errorf("the other container's gunicorn was %q and is %q", before, after)
+	p.starts()
+	var status control.Status
+	if err := json.Unmarshal([]byte(p.Exec("stablehand", "status", "--json")), &status); err != nil {
+		t.Fatal(err)
 	}
-	if log := bystander.Log(); strings.Contains(log, "Handling signal") {
-		t.Errorf("it got a signal:\n%s", log)
+	p.Exec("sh", "-c", fmt.Sprint("kill -KILL ", status.Serving.PID))
+	docker.Eventually(t, "its end with the serving master", func() bool { return ended(p.Container) })
+	unharmed()
+}
+
+// bystander runs a gunicorn that nobody looks after, with the pod's user and words,
+// in a container of its own. What it returns checks that it was left alone.
+func bystander(t *testing.T, share string) func() {
+	t.Helper()
+	e, images := docker.Built(t)
+	c := e.Create(t, share, "--network="+e.Network, "--entrypoint=gunicorn", images.Recipe, "--workers=2", "--bind=0.0.0.0:8000", "app:app")
+	c.Start()
+	c.Says("Booting worker")
+	its := func() string { return c.Do("top", c.ID, "-o", "pid") }
+	docker.Eventually(t, "a headline, a master and two workers", func() bool { return len(strings.Fields(its())) == 4 })
+	before := its()
+	return func() {
+		t.Helper()
+		if after := its(); after != before {
+			t.Errorf("the other container's gunicorn was %q and is %q", before, after)
+		}
+		if log := c.Log(); strings.Contains(log, "Handling signal") {
+			t.Errorf("it got a signal:\n%s", log)
+		}
 	}
 }
 
@@ -256,9 +302,7 @@ func TestASharedProcessNamespace(t *testing.T) {
 func TestAHandoffFromASecondContainerEndsTheFirst(t *testing.T) {
 	t.Parallel()
 	e, images := docker.Built(t)
-	sandbox := e.Create(t, pause(t, e))
-	sandbox.Start()
-	share := "--pid=container:" + sandbox.ID
+	share := sandbox(t)
 	first := e.Create(t, share, "--network="+e.Network, "--publish=127.0.0.1::8000", "--entrypoint=gunicorn", images.Recipe, "--bind=0.0.0.0:8000", "--pid=/tmp/pid", "app:app")
 	second := e.Create(t, share, "--entrypoint=sleep", images.Recipe, "3600")
 	first.Start()
@@ -274,6 +318,16 @@ func TestAHandoffFromASecondContainerEndsTheFirst(t *testing.T) {
 	if answer, err := docker.Ask(url); err == nil {
 		t.Errorf("its successor has answered %q", answer)
 	}
+}
+
+// sandbox starts a pod's sandbox, and returns the option of docker run for containers
+// that share its processes.
+func sandbox(t *testing.T) string {
+	t.Helper()
+	e := docker.Shared(t)
+	c := e.Create(t, pause(t, e))
+	c.Start()
+	return "--pid=container:" + c.ID
 }
 
 // pause builds the image of a pod's sandbox from its source, which comes with
