@@ -40,11 +40,17 @@ func TestGunicornNeedNotWaitWhereNobodyReadsUs(t *testing.T) {
 	from, writer := pipe(t, 0)
 	gone, to := pipe(t, 0)
 	gone.Close()
+	written := make(chan error, 1)
 	go func() {
-		defer writer.Close()
-		writer.WriteString(strings.Repeat("a line\n", 100_000)) // more than a pipe holds
+		_, err := writer.WriteString(strings.Repeat("a line\n", 100_000)) // more than a pipe holds
+		writer.Close()
+		written <- err
 	}()
 	passOn(to, from)
+	from.Close()
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
 }
 
 func pipe(t *testing.T, flags int) (r, w *os.File) {

@@ -131,7 +131,7 @@ const longest = 15 * time.Minute
 func output(cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = time.Minute // for who still has its output open
 	err := cmd.Start()
 	if err == nil {
 		tooLong := time.AfterFunc(longest, func() { cmd.Process.Kill() })
