@@ -45,6 +45,7 @@ if [ $code = 0 ]; then
 fi
 lead "$old"
 echo "$link leads to $old as before" >&2
+[ $code != 3 ] || echo "nobody was asked to hand over: be stablehand's user, or root with its STABLEHAND_CONTROL" >&2
 
 # The handoff may go on where reload was cut off, or stablehand itself was.
 if [ $code = 3 ] || { [ $code = 1 ] && stablehand healthcheck >/dev/null; }; then
