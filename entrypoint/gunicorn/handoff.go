@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -96,8 +97,8 @@ func (m *Master) canExec() error {
 // interpreter is the path by which gunicorn execs its successor's Python: its
 // own sys.executable, symlinks and all. Python makes it of the word that it was
 // started by, which is found in PATH, or taken from the directory that was the
-// working one then: by PWD, or stablehand's, before gunicorn changed to another.
-// It is empty where none of these is a program, or we may not look.
+// working one then, see beganIn. It is empty where none of these is a program, or
+// we may not look.
 func interpreter(pid int) string {
 	argv := cmdline(pid)
 	if len(argv) == 0 {
@@ -112,10 +113,7 @@ func interpreter(pid int) string {
 	}
 	var dirs []string
 	if strings.Contains(word, "/") {
-		cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
-		pwd, _ := environ(pid, "PWD")
-		ours, _ := os.Getwd()
-		dirs = []string{pwd, ours, cwd}
+		dirs = beganIn(pid)
 	} else {
 		search, _ := environ(pid, "PATH")
 		dirs = strings.Split(search, ":")
@@ -130,20 +128,41 @@ func interpreter(pid int) string {
 	return ""
 }
 
+// beganIn lists the directories that may have been the working one when a process
+// was started, the likeliest first, by their names without symlinks: those are what
+// Python takes. Where PWD names the one that it is in now, this it was. Otherwise
+// either gunicorn has changed to it since, from stablehand's own or from the one that
+// a shell had changed to, or PWD is of a shell further up, and says nothing.
+func beganIn(pid int) []string {
+	link := fmt.Sprintf("/proc/%d/cwd", pid)
+	cwd, _ := os.Readlink(link)
+	ours, _ := os.Readlink("/proc/self/cwd")
+	pwd, _ := environ(pid, "PWD")
+	if sameDir(pwd, link) {
+		return []string{cwd}
+	}
+	pwd, _ = filepath.EvalSymlinks(pwd)
+	return []string{ours, cwd, pwd}
+}
+
 // startDir is the name of the directory in which gunicorn starts its successor:
 // that of its working directory once it had read its configuration, as
 // util.getcwd finds it. It is PWD's where that names the same directory, a
 // symlink perhaps. It is empty where we may not look.
 func startDir(pid int) string {
 	link := fmt.Sprintf("/proc/%d/cwd", pid)
-	var cwd, named unix.Stat_t
-	pwd, err := environ(pid, "PWD")
-	if err == nil && unix.Stat(link, &cwd) == nil && unix.Stat(pwd, &named) == nil &&
-		cwd.Dev == named.Dev && cwd.Ino == named.Ino {
+	if pwd, err := environ(pid, "PWD"); err == nil && sameDir(pwd, link) {
 		return pwd
 	}
 	dir, _ := os.Readlink(link)
 	return strings.TrimSuffix(dir, " (deleted)")
+}
+
+// sameDir says whether two paths lead to the same directory.
+func sameDir(a, b string) bool {
+	one, err := os.Stat(a)
+	other, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(one, other)
 }
 
 // successor finds the new master among the children of this one, or of ours
