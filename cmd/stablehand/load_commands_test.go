@@ -30,6 +30,8 @@ type loads struct {
 //	load sees VERSION...   wait until each was answered
 //	load stop CLAIM...     stop, and check what the clients saw:
 //	                       failed=N failed<=N retries=N
+//	                       only=resets: who failed had a connection, that was
+//	                       closed before the first byte of an answer
 //	                       silence<DURATION silence>DURATION
 //	                       seen=VERSION,VERSION,... in this order
 //
@@ -110,6 +112,10 @@ func check(r load.Result, claim string) error {
 		d, err := time.ParseDuration(value)
 		if err != nil || (r.Silence < d) != (name == "silence<") {
 			return wrong("a silence of %s", r.Silence)
+		}
+	case "only=":
+		if value != "resets" || r.Failed != r.Resets {
+			return wrong("%d of %d that failed", r.Resets, r.Failed)
 		}
 	case "seen=":
 		var seen []string

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,8 +11,13 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
+
+// errReset is the error of a request whose connection was made, and closed or
+// reset before the first byte of an answer.
+var errReset = errors.New("closed before an answer")
 
 const (
 	defaultClients = 8
@@ -172,8 +178,12 @@ func ask(ctx context.Context, t *http.Transport, o Options) (version string, ret
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	attempts := 0
+	connected := false
+	var answering atomic.Bool // the transport's own goroutine tells
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { attempts++ },
+		GetConn:              func(string) { attempts++; connected = false },
+		GotConn:              func(httptrace.GotConnInfo) { connected = true },
+		GotFirstResponseByte: func() { answering.Store(true) },
 	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.URL, nil)
 	if err != nil {
@@ -181,6 +191,9 @@ func ask(ctx context.Context, t *http.Transport, o Options) (version string, ret
 	}
 	resp, err := t.RoundTrip(req)
 	retries = max(0, attempts-1)
+	if err != nil && connected && !answering.Load() && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", errReset, err)
+	}
 	if err != nil {
 		return "", retries, err
 	}

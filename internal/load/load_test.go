@@ -92,7 +92,7 @@ func TestARefusedConnectionIsAFailure(t *testing.T) {
 	run := load.Start(t.Context(), load.Options{URL: server.URL})
 	until(t, run, "a failure", failures(1))
 	got := run.Stop()
-	if got.Failed != got.Requests || !strings.Contains(got.Errors[0], "connection refused") {
+	if got.Failed != got.Requests || got.Resets != 0 || !strings.Contains(got.Errors[0], "connection refused") {
 		t.Error(got)
 	}
 }
@@ -101,14 +101,20 @@ func TestABrokenAnswerIsAFailure(t *testing.T) {
 	for name, test := range map[string]struct {
 		handler http.HandlerFunc
 		says    string
+		reset   bool
 	}{
-		"status 500": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "oops", 500) }, "500 Internal Server Error: oops"},
-		"closed":     {func(w http.ResponseWriter, _ *http.Request) { hangUp(w, false) }, "EOF"},
-		"reset":      {func(w http.ResponseWriter, _ *http.Request) { hangUp(w, true) }, "reset"},
+		"status 500": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "oops", 500) }, "500 Internal Server Error: oops", false},
+		"closed":     {func(w http.ResponseWriter, _ *http.Request) { hangUp(w, false) }, "EOF", true},
+		"reset":      {func(w http.ResponseWriter, _ *http.Request) { hangUp(w, true) }, "reset", true},
 		"cut short": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			io.WriteString(w, "v1")
-		}, "unexpected EOF"},
+		}, "unexpected EOF", false},
+		"cut short in its head": {func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, _ := http.NewResponseController(w).Hijack()
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-")
+			conn.Close()
+		}, "Content-", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var requests atomic.Int64
@@ -130,6 +136,9 @@ func TestABrokenAnswerIsAFailure(t *testing.T) {
 			if !strings.Contains(got.Errors[0], test.says) {
 				t.Errorf("the failure does not say %q: %s", test.says, got)
 			}
+			if want := map[bool]int{true: got.Failed}[test.reset]; got.Resets != want {
+				t.Errorf("%d resets, want %d: %s", got.Resets, want, got)
+			}
 		})
 	}
 }
@@ -140,7 +149,7 @@ func TestASilentServerIsAFailureAndASilence(t *testing.T) {
 	run := load.Start(t.Context(), load.Options{URL: server.URL, Timeout: 100 * time.Millisecond})
 	until(t, run, "a failure", failures(1))
 	got := run.Stop()
-	if got.Failed != got.Requests || got.Silence < 100*time.Millisecond || got.Silence != got.End.Sub(got.Start) {
+	if got.Failed != got.Requests || got.Resets != 0 || got.Silence < 100*time.Millisecond || got.Silence != got.End.Sub(got.Start) {
 		t.Error(got)
 	}
 }

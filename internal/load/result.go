@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ type Result struct {
 
 	Requests int // answered or failed; a retried one counts once
 	Failed   int
+	Resets   int // of those that failed: the connection was closed before the first byte of an answer
 	Retries  int // sent again on a fresh connection, see Options.KeepAlive
 
 	// Silence is the longest time in which nobody was answered, from Start or
@@ -48,7 +50,7 @@ func (r Result) Version(text string) Version {
 // String is the result in one line, times counted from Start.
 func (r Result) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "requests=%d failed=%d retries=%d silence=%s at=%s", r.Requests, r.Failed, r.Retries,
+	fmt.Fprintf(&b, "requests=%d failed=%d resets=%d retries=%d silence=%s at=%s", r.Requests, r.Failed, r.Resets, r.Retries,
 		ms(r.Silence), ms(r.SilenceAt.Sub(r.Start)))
 	for _, v := range r.Versions {
 		fmt.Fprintf(&b, " %q=%d[%s..%s]", v.Text, v.Count, ms(v.First.Sub(r.Start)), ms(v.Last.Sub(r.Start)))
@@ -81,6 +83,9 @@ func (t *tally) add(at time.Time, version string, retries int, err error) {
 	t.sum.Retries += retries
 	if err != nil {
 		t.sum.Failed++
+		if errors.Is(err, errReset) {
+			t.sum.Resets++
+		}
 		if len(t.sum.Errors) < keptErrors {
 			t.sum.Errors = append(t.sum.Errors, fmt.Sprintf("%s: %v", ms(at.Sub(t.sum.Start)), err))
 		}
