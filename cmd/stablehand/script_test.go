@@ -136,6 +136,10 @@ func run(t *testing.T, s suite) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	testdata, err := filepath.Abs(s.dir) // for what several scripts share
+	if err != nil {
+		t.Fatal(err)
+	}
 	work, err := os.MkdirTemp(tempDir, "work-")
 	if err == nil {
 		err = os.Chmod(work, 0o755)
@@ -153,6 +157,7 @@ func run(t *testing.T, s suite) {
 		WorkdirRoot:         work,
 		UpdateScripts:       os.Getenv(envUpdate) != "",
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("TESTDATA", testdata)
 			path := strings.Join([]string{filepath.Dir(stablehand), s.bin, env.Getenv("PATH")}, ":")
 			env.Setenv("PATH", path)
 			env.Setenv("PYTHONS", filepath.Dir(filepath.Dir(s.bin)))
