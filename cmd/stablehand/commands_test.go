@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 // commands are the words that scripts have beside testscript's own. NAME is
 // that of a program and may be left out for the one called stablehand.
 //
-//	stablehand [-init|-user|-subreap] [-beside=NAME] [&NAME&] WORD...
+//	stablehand [-init|-user|-nobody|-subreap] [-beside=NAME] [&NAME&] WORD...
 //	                         start it, its output in NAME.log, in a namespace
 //	                         of its own or in that of another one
 //	start [-init|...] [-beside=NAME] &NAME& WORD...
@@ -95,7 +96,7 @@ func newProgram(ts *testscript.TestScript, args []string) (*program, []string) {
 	programs := ts.Value(keyPrograms{}).(map[string]*program)
 	p := &program{name: defaultName, mode: ts.Value(keyMode{}).(mode)}
 	for ; len(args) > 0; args = args[1:] {
-		if m := mode(strings.TrimPrefix(args[0], "-")); m == asInit || m == asUser || m == notAsInit {
+		if m := mode(strings.TrimPrefix(args[0], "-")); slices.Contains(modes, m) {
 			p.mode = m
 			continue
 		}

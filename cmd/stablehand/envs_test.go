@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,8 +48,13 @@ func environmentDir(env string) (dir, missing string, err error) {
 }
 
 // condition adds to testscript's own conditions [environment:NAME], whether
-// $PYTHONS has a virtual environment of that name.
+// $PYTHONS has a virtual environment of that name, and [other-user], whether
+// gunicorn can be run as another user.
 func condition(cond string) (bool, error) {
+	if cond == "other-user" {
+		dir, missing, err := environmentDir(newest)
+		return missing == "" && err == nil && otherUser(filepath.Join(dir, "bin")) == nil, err
+	}
 	env, ok := strings.CutPrefix(cond, "environment:")
 	if !ok {
 		return false, fmt.Errorf("unknown condition %q", cond)
@@ -65,17 +71,26 @@ func needModule(t testing.TB, bin, module string) {
 	}
 }
 
-// needOtherUser skips the test where gunicorn cannot drop its privileges, or
-// where another user may not read its Python.
+// needOtherUser skips the test where gunicorn cannot be run as another user.
 func needOtherUser(t testing.TB, bin string) {
 	t.Helper()
+	if err := otherUser(bin); err != nil {
+		t.Skip(err)
+	}
+}
+
+// otherUser says why gunicorn cannot be run as another user, or drop its
+// privileges: only root can do that, and the other user must be able to read
+// its Python.
+func otherUser(bin string) error {
 	if os.Getuid() != 0 {
-		t.Skip("only root can run gunicorn's workers as another user")
+		return errors.New("only root can run gunicorn as another user")
 	}
 	// It is env that runs without the capabilities that setpriv still has.
 	try := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env",
 		filepath.Join(bin, "python"), "-c", "import gunicorn.workers.sync")
 	if out, err := try.CombinedOutput(); err != nil {
-		t.Skipf("another user may not run %s: %v: %s", bin, err, bytes.TrimSpace(out))
+		return fmt.Errorf("another user may not run %s: %w: %s", bin, err, bytes.TrimSpace(out))
 	}
+	return nil
 }

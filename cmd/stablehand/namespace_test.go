@@ -16,8 +16,11 @@ type mode string
 const (
 	asInit    mode = "init"    // PID 1, root in its namespace
 	asUser    mode = "user"    // PID 1, without any privilege
+	asNobody  mode = "nobody"  // PID 1, as another user; see otherUser
 	notAsInit mode = "subreap" // below another PID 1
 )
+
+var modes = []mode{asInit, asUser, asNobody, notAsInit}
 
 // unshare is the command line that starts words as PID 1 of a new PID
 // namespace with its own /proc. When unshare is killed the namespace ends, and
@@ -28,6 +31,8 @@ func unshare(m mode, words ...string) []string {
 	switch {
 	case m == asUser:
 		line = append(line, "--user", "--map-user=1000", "--map-group=1000")
+	case m == asNobody:
+		line = append(line, fmt.Sprintf("--setuid=%d", nobody), fmt.Sprintf("--setgid=%d", nobody))
 	case os.Getuid() != 0:
 		line = append(line, "--user", "--map-root-user")
 	}
