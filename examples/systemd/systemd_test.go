@@ -24,18 +24,22 @@ var promises = []struct {
 	{"a stop during a handoff leaves nothing", aStopDuringAHandoff},
 	{"killed it is adopted by the next", killedItIsAdopted},
 	{"hanging it is ended by the watchdog and adopted by the next", hangingItIsAdopted},
+	{"killed, and stopped before the next has started, it leaves gunicorn until that is killed", killedAndStopped},
 	{"the port queues requests over a full restart", thePortQueuesRequests},
 }
 
 func TestSystemd252(t *testing.T) {
 	e, image := built(t, "systemd-252", docker.BookwormImage)
-	holdAll(t, e, boot(t, e, image))
+	m := boot(t, e, image)
+	holdAll(t, e, m)
+	t.Run("what a stop leaves is adopted by the next start", func(t *testing.T) { leftIsAdopted(t, m.lend(t, e)) })
 }
 
 func TestSystemd257(t *testing.T) {
 	e, image := built(t, "systemd-257", docker.TrixieImage)
 	m := boot(t, e, image)
 	holdAll(t, e, m)
+	t.Run("what a stop leaves is in the way of the next start", func(t *testing.T) { leftIsInTheWay(t, m.lend(t, e)) })
 	t.Run("Type=notify-reload needs no ExecReload", func(t *testing.T) { notifyReload(t, m.lend(t, e)) })
 }
 
@@ -211,6 +215,71 @@ func (m *machine) isAdopted(after func()) {
 	}
 	m.unharmed(run)
 	m.reloads("version 2")
+}
+
+// leave kills stablehand and stops the service before systemd has started
+// another, and returns the pid of the gunicorn that is left.
+func (m *machine) leave() string {
+	m.t.Helper()
+	m.extend("sh", "-c", "printf '[Service]\nRestartSec=1h\n' >/etc/systemd/system/app.service.d/later.conf")
+	m.starts()
+	master := m.Exec("cat", "/run/app/gunicorn.pid")
+	m.systemctl("kill", "--signal=KILL", "--kill-whom=main", "app.service")
+	docker.Eventually(m.t, "the wait for a restart", func() bool { return m.show("SubState") == "auto-restart" })
+	m.systemctl("stop", "app.service")
+	if state := m.show("ActiveState"); state != "inactive" {
+		m.t.Errorf("stopped it is %s", state)
+	}
+	if all := m.processes(); len(all) != 3 {
+		m.t.Errorf("of the service are left %s, want a master and two workers", all)
+	}
+	m.answers("version 1")
+	return master
+}
+
+// killsWhatIsLeft ends the gunicorn that a stop has left.
+func (m *machine) killsWhatIsLeft() {
+	m.t.Helper()
+	m.systemctl("kill", "app.service")
+	docker.Eventually(m.t, "nothing left of the service", func() bool { return len(m.processes()) == 0 })
+}
+
+func killedAndStopped(t *testing.T, m *machine) {
+	m.leave()
+	m.killsWhatIsLeft()
+	m.deploy("version 2")
+	m.starts()
+	m.answers("version 2")
+}
+
+// leftIsAdopted is with a systemd that keeps /run/app over such a stop.
+func leftIsAdopted(t *testing.T, m *machine) {
+	master := m.leave()
+	m.starts()
+	if now := m.Exec("cat", "/run/app/gunicorn.pid"); now != master {
+		t.Errorf("gunicorn's master was %s and is %s", master, now)
+	}
+	m.reloads("version 2")
+}
+
+// leftIsInTheWay is with a systemd that removes /run/app at such a stop.
+func leftIsInTheWay(t *testing.T, m *machine) {
+	m.leave()
+	if out, err := m.try("test", "-e", "/run/app"); err == nil {
+		t.Errorf("the stop has left /run/app: %s", out)
+	}
+	if out, err := m.try("systemctl", "start", "app.service"); err == nil {
+		t.Errorf("the start succeeded: %s", out)
+	}
+	docker.Eventually(t, "why in the journal", func() bool {
+		return strings.Contains(m.Exec("journalctl", "--unit=app.service", "--no-pager"), "Address already in use")
+	})
+	m.answers("version 1")
+	m.systemctl("stop", "app.service")
+	m.killsWhatIsLeft()
+	m.deploy("version 2")
+	m.starts()
+	m.answers("version 2")
 }
 
 func thePortQueuesRequests(t *testing.T, m *machine) {
