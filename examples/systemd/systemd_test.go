@@ -20,6 +20,7 @@ var promises = []struct {
 	{"reload loses no request and returns when the new version answers", reloadLosesNoRequest},
 	{"a change of the file alone is a reload", aChangeIsAReload},
 	{"a reload during a handoff waits for the next one", aReloadWaits},
+	{"a reload that outlasts TimeoutStartSec fails and the handoff goes on", aReloadTooLong},
 	{"a broken change fails the reload and leaves the unit active", aBrokenChange},
 	{"a stop during a handoff leaves nothing", aStopDuringAHandoff},
 	{"killed it is adopted by the next", killedItIsAdopted},
@@ -166,6 +167,18 @@ func aReloadWaits(t *testing.T, m *machine) {
 	m.answers("version 2")
 	m.says("active (running)", "Serving generation 3 with 2 workers")
 	m.unharmed(run)
+}
+
+func aReloadTooLong(t *testing.T, m *machine) {
+	m.write("open('/srv/app/release/version').read()", "raw_env[1] = 'LOAD_SECONDS=5'")
+	m.starts()
+	m.extend("sh", "-c", "printf '[Service]\nTimeoutStartSec=3s\n' >/etc/systemd/system/app.service.d/impatient.conf")
+	m.deploy("version 2")
+	if out, err := m.try("systemctl", "reload", "app.service"); err == nil {
+		t.Errorf("the reload succeeded: %s", out)
+	}
+	docker.Answers(t, m.url, "version 2")
+	m.says("active (running)", "Serving generation 2 with 2 workers")
 }
 
 func aBrokenChange(t *testing.T, m *machine) {
