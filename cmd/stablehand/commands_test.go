@@ -27,7 +27,8 @@ import (
 //	                         start any other program in the same way
 //	await [NAME] REGEXP      wait for a line of its log, after the last one
 //	                         awaited; it is on stdout, its pid in $PID
-//	signal SIGNAL [NAME]     send it a signal
+//	signal SIGNAL [NAME]     send it a signal; after ABRT its log may end in
+//	                         the traces of its goroutines
 //	exits [-leaving] [NAME] CODE
 //	                         wait for its end; nothing may be left behind,
 //	                         unless it was killed
@@ -172,6 +173,7 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	if err := p.handle.Signal(syscall.Signal(sig)); err != nil {
 		fail(ts, p, "%s: %v", args[0], err)
 	}
+	p.aborted = p.aborted || syscall.Signal(sig) == unix.SIGABRT
 }
 
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
@@ -292,10 +294,13 @@ func refuse(ts *testscript.TestScript, neg bool) {
 	}
 }
 
-// panicked says whether a log has the traces of a panic, and not those that a
-// script has asked for by SIGABRT.
-func panicked(log string) bool {
-	return strings.Contains(log, "\ngoroutine ") && !strings.Contains(log, "\nSIGABRT: abort")
+// panicked says whether a log has the traces of a panic. Those of the program to
+// which the script has sent ABRT are what it has asked for.
+func (p *program) panicked(log string) bool {
+	if p.aborted {
+		log, _, _ = strings.Cut(log, "\nSIGABRT: abort")
+	}
+	return strings.Contains(log, "\ngoroutine ")
 }
 
 // endAll ends every program of a script and says what was wrong with any.
@@ -303,7 +308,7 @@ func endAll(programs map[string]*program) error {
 	var errs []error
 	for _, p := range programs {
 		errs = append(errs, p.end())
-		if log := p.logged(); strings.Contains(log, "DATA RACE") || panicked(log) {
+		if log := p.logged(); strings.Contains(log, "DATA RACE") || p.panicked(log) {
 			errs = append(errs, fmt.Errorf("%s raced or panicked:\n%s", p.name, log))
 		}
 	}

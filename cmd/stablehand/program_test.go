@@ -32,6 +32,8 @@ type program struct {
 	log   string // path of the file with its standard output and error
 	read  int    // how much of the log await has consumed
 
+	aborted bool // the script has sent it ABRT
+
 	outside *exec.Cmd     // unshare, which lives as long as the namespace, or nsenter
 	beside  *program      // in whose namespace this one runs, if not in its own
 	stay    *os.File      // held open so that our init stays, see runInit
