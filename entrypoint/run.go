@@ -55,8 +55,8 @@ func Run(c Config, command Command, log *slog.Logger) int {
 // that cannot be caught, SIGURG, which is the Go runtime's own, and SIGCHLD.
 //
 // A watchdog that has not heard of us sends SIGABRT, which then is the runtime's,
-// too: it writes what each goroutine does, and ends us also where the loop hangs.
-// gunicorn, to which it would be forwarded, goes on.
+// too, and takes nothing of the loop: it writes what each goroutine does, and ends
+// us. gunicorn, to which it would be forwarded, goes on.
 func catchable(watched bool) []os.Signal {
 	var list []os.Signal
 	for n := unix.Signal(1); n <= 64; n++ {

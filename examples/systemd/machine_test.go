@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +122,15 @@ func (m *machine) says(parts ...string) {
 			}
 		}
 		return true
+	})
+}
+
+// journaled waits until all of these are in the service's journal.
+func (m *machine) journaled(parts ...string) {
+	m.t.Helper()
+	docker.Eventually(m.t, "the journal with "+strings.Join(parts, " and "), func() bool {
+		journal := m.Exec("journalctl", "--unit=app.service", "--no-pager", "--output=cat")
+		return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(journal, part) })
 	})
 }
 

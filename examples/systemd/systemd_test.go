@@ -209,6 +209,7 @@ func killedItIsAdopted(t *testing.T, m *machine) {
 
 func hangingItIsAdopted(t *testing.T, m *machine) {
 	m.isAdopted(func() { m.systemctl("kill", "--signal=STOP", "--kill-whom=main", "app.service") })
+	m.journaled("SIGABRT: abort", "goroutine 1 ")
 }
 
 // isAdopted does something to stablehand under load after which systemd starts
@@ -284,9 +285,7 @@ func leftIsInTheWay(t *testing.T, m *machine) {
 	if out, err := m.try("systemctl", "start", "app.service"); err == nil {
 		t.Errorf("the start succeeded: %s", out)
 	}
-	docker.Eventually(t, "why in the journal", func() bool {
-		return strings.Contains(m.Exec("journalctl", "--unit=app.service", "--no-pager"), "Address already in use")
-	})
+	m.journaled("Address already in use")
 	m.answers("version 1")
 	m.systemctl("stop", "app.service")
 	m.killsWhatIsLeft()
