@@ -274,6 +274,23 @@ func awaitState(t *testing.T, pid int, state byte) {
 	t.Fatalf("process %d does not get to state %c", pid, state)
 }
 
+func TestStatTellsWhoExits(t *testing.T) {
+	sleep := exec.Command("sleep", "3600")
+	if err := sleep.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := sleep.Process.Pid
+	if info, err := Stat(pid); err != nil || info.Exiting {
+		t.Errorf("%+v, %v before its end", info, err)
+	}
+	sleep.Process.Kill()
+	awaitState(t, pid, 'Z')
+	if info, err := Stat(pid); err != nil || !info.Exiting {
+		t.Errorf("%+v, %v at its end", info, err)
+	}
+	sleep.Wait()
+}
+
 // awaitEnd ends what a test may have left behind.
 func awaitEnd(t *testing.T) {
 	t.Helper()

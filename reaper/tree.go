@@ -19,8 +19,12 @@ type Info struct {
 	PID     int
 	Parent  int
 	State   byte   // R, S, D, T, Z … as in proc(5)
+	Exiting bool   // it has begun to end, and its files are kept from all but root
 	Started uint64 // clock ticks after boot; with PID it names one process for ever
 }
+
+// exiting is PF_EXITING of the kernel's include/linux/sched.h.
+const exiting = 0x4
 
 // Alive says whether the process still runs, stopped or not.
 func (i Info) Alive() bool { return i.State != 'Z' && i.State != 'X' }
@@ -38,8 +42,9 @@ func Stat(pid int) (Info, error) {
 	}
 	// Fields count from 1 in proc(5), and the state is the third.
 	parent, _ := strconv.Atoi(fields[4-3])
+	flags, _ := strconv.ParseUint(fields[9-3], 10, 64)
 	started, err := strconv.ParseUint(fields[22-3], 10, 64)
-	return Info{PID: pid, State: fields[0][0], Parent: parent, Started: started}, err
+	return Info{PID: pid, State: fields[0][0], Exiting: flags&exiting != 0, Parent: parent, Started: started}, err
 }
 
 // Children lists the pids of a process's children, dead ones not yet reaped

@@ -148,13 +148,13 @@ func (m *Master) orphans() []reaper.Info {
 }
 
 // unreadable says whether an error means that the process table keeps from us
-// what we ask for, and not just that the process has gone.
+// what we ask for, and not just that the process has gone or is about to.
 func unreadable(err error, p *reaper.Process) bool {
 	if !errors.Is(err, fs.ErrPermission) {
 		return false
 	}
 	info, err := reaper.Stat(p.PID())
-	return err == nil && info.Alive()
+	return err == nil && info.Alive() && !info.Exiting
 }
 
 // End ends all that lives of the master's generation. With a grace above 0
