@@ -1,0 +1,158 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Info is what the process table says of a process to everyone.
+type Info struct {
+	PID     int
+	Parent  int
+	State   byte   // R, S, D, T, Z … as in proc(5)
+	Exiting bool   // it has begun to end, and its files are kept from all but root
+	Started uint64 // clock ticks after boot; with PID it names one process for ever
+}
+
+// exiting is PF_EXITING of the kernel's include/linux/sched.h.
+const exiting = 0x4
+
+// Alive says whether the process still runs, stopped or not.
+func (i Info) Alive() bool { return i.State != 'Z' && i.State != 'X' }
+
+// Stat reads /proc/PID/stat.
+func Stat(pid int) (Info, error) {
+	b, err := readFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return Info{}, because(pid, "look at", err)
+	}
+	// The name stands in parentheses and may contain any of these itself.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 20 {
+		return Info{}, fmt.Errorf("look at process %d: cannot read %q", pid, b)
+	}
+	// Fields count from 1 in proc(5), and the state is the third.
+	parent, err := strconv.Atoi(fields[4-3])
+	flags, err2 := strconv.ParseUint(fields[9-3], 10, 64)
+	started, err3 := strconv.ParseUint(fields[22-3], 10, 64)
+	if err := errors.Join(err, err2, err3); err != nil {
+		return Info{}, fmt.Errorf("look at process %d: %w", pid, err)
+	}
+	return Info{PID: pid, State: fields[0][0], Exiting: flags&exiting != 0, Parent: parent, Started: started}, nil
+}
+
+// Alive says whether a process runs. One of which that cannot be said, for any
+// error but that it is gone, counts as alive.
+func Alive(pid int) bool {
+	info, err := Stat(pid)
+	return !gone(err) && (err != nil || info.Alive())
+}
+
+// Cmdline is a process's command line, empty for a zombie, or one that is not
+// through its exec.
+func Cmdline(pid int) ([]string, error) {
+	b, err := readFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(b) == 0 {
+		return nil, because(pid, "read the command line of", err)
+	}
+	return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00"), nil
+}
+
+// Environ reads one variable of the environment that a process was started
+// with, empty if it was not there: a process that changes its environment later
+// does not show it. Where we may not read it, the error is fs.ErrPermission.
+func Environ(pid int, name string) (value string, err error) {
+	b, err := readFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return "", because(pid, "read the environment of", err)
+	}
+	for entry := range bytes.SplitSeq(b, []byte{0}) {
+		if key, value, ok := strings.Cut(string(entry), "="); ok && key == name {
+			return value, nil
+		}
+	}
+	return "", nil
+}
+
+// Status reads a field of /proc/PID/status, which everyone may read.
+func Status(pid int, field string) (string, error) {
+	b, err := readFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return "", because(pid, "read the status of", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
+			return strings.TrimSpace(value), nil
+		}
+	}
+	return "", fmt.Errorf("/proc/%d/status has no %s", pid, field)
+}
+
+// Count is a field of /proc/PID/status that is a decimal number.
+func Count(pid int, field string) (uint64, error) {
+	value, err := Status(pid, field)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(value, 10, 64)
+}
+
+// Set is a field of /proc/PID/status that is a set of signals or capabilities.
+func Set(pid int, field string) (uint64, error) {
+	value, err := Status(pid, field)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(value, 16, 64)
+}
+
+// Catches says whether a process has installed a handler for sig.
+func Catches(pid int, sig unix.Signal) (bool, error) {
+	caught, err := Set(pid, "SigCgt")
+	return caught&(1<<(sig-1)) != 0, err
+}
+
+// Dir is the path of a process's working directory, which ends in " (deleted)"
+// where it has been removed.
+func Dir(pid int) (string, error) {
+	dir, err := os.Readlink(DirLink(pid))
+	return dir, because(pid, "read the working directory of", err)
+}
+
+// DirLink leads to a process's working directory itself, whatever its path is.
+func DirLink(pid int) string { return fmt.Sprintf("/proc/%d/cwd", pid) }
+
+// Descriptor is one that a process has open.
+type Descriptor struct {
+	Link   string // leads to the file itself, whatever has become of its path
+	Target string // its path, as proc(5) writes it
+}
+
+// Descriptors lists those of a process. One that is closed meanwhile is left
+// out. Where we may not look, the error is fs.ErrPermission.
+func Descriptors(pid int) ([]Descriptor, error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	names, err := readDir(dir)
+	if err != nil {
+		return nil, because(pid, "list the descriptors of", err)
+	}
+	var list []Descriptor
+	for _, name := range names {
+		link := dir + "/" + name
+		target, err := os.Readlink(link)
+		if err := because(pid, "look at a descriptor of", err); err != nil {
+			if gone(err) {
+				continue
+			}
+			return nil, err
+		}
+		list = append(list, Descriptor{link, target})
+	}
+	return list, nil
+}
