@@ -1,0 +1,230 @@
+package life
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stablehand/stablehand/entrypoint/status"
+)
+
+const (
+	// retireTimeout is how long an old generation may take to finish. gunicorn
+	// itself kills its workers after its graceful_timeout, which may be long on
+	// purpose; so this is only for a master that hangs.
+	retireTimeout = time.Hour
+
+	// promoteTimeout is how long a master may take to see that its parent has
+	// gone, which it looks for once a second. It serves all the while.
+	promoteTimeout = 10 * time.Second
+
+	// endTimeout is how long processes may outlive SIGKILL, as in a disk wait.
+	endTimeout = 30 * time.Second
+
+	// rollBackGrace is how long a successor that is given up may take to finish
+	// requests, if some of its workers have accepted any: gunicorn's default
+	// graceful_timeout.
+	rollBackGrace = 30 * time.Second
+
+	// leaveGrace is how long what gunicorn leaves behind may take to end by
+	// itself, and then again once it got TERM: a script's last lines, say.
+	leaveGrace = 2 * time.Second
+)
+
+// warming bounds how long a generation may take to get ready.
+func (l *Life) warming(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := l.settings.ReadyTimeout
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w in %v (READY_TIMEOUT)", errNotReady, limit))
+}
+
+// errNotReady is why a generation that is too slow is given up.
+var errNotReady = errors.New("not ready")
+
+// rolledBack is why a handoff was rolled back.
+type rolledBack struct{ error }
+
+func (r rolledBack) Unwrap() error { return r.error }
+
+// beginHandoff begins the handoff that was requested.
+func (l *Life) beginHandoff() {
+	old, r := l.serving, l.next
+	l.next = nil
+	l.numbered++
+	l.now = &underway{
+		Handoff: status.Handoff{Generation: l.numbered, From: old.number, Reason: r.why(), Began: time.Now()},
+		content: l.disk, followers: r.followers,
+	}
+	l.log.Info("handoff", "generation", l.numbered, "reason", l.now.Reason, "serving", old.number)
+	number := l.numbered
+	l.begin(status.Spawn, func(ctx context.Context) func() {
+		err := l.handOff(ctx, old, number)
+		return func() { l.handedOff(err) }
+	})
+}
+
+// handOff replaces the serving generation by a new one. When it returns an
+// error before the old generation was told to retire, a rolledBack, nothing is
+// left of the successor and the old one was not touched. The end of ctx rolls
+// back, too; once the old one retires there is no way back.
+func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
+	warming, cancel := l.warming(ctx)
+	defer cancel()
+	hint := old.Workers().All
+
+	spawned, ours, err := old.Spawn(warming)
+	if err != nil {
+		return rolledBack{err}
+	}
+	next := newGeneration(spawned, number)
+	l.note(func() { l.came(next); l.now.foreign = !ours })
+	l.did("spawned", next)
+
+	l.enter(status.Warm)
+	if err := next.Ready(warming, hint, l.workers); err != nil {
+		return l.rollBack(old, next, err)
+	}
+	l.did("warmed", next)
+
+	l.enter(status.Soak)
+	if err := next.Soak(ctx, l.settings.Soak); err != nil {
+		return l.rollBack(old, next, err)
+	}
+	if l.settings.Soak > 0 {
+		l.did("soaked", next)
+	}
+
+	l.enter(status.Retire)
+	if err := l.commit(old, next); err != nil {
+		return l.rollBack(old, next, err)
+	}
+	if err := l.retire(old, next); err != nil {
+		return err
+	}
+	l.did("retired", old)
+
+	l.enter(status.Promote)
+	promoting, cancel := context.WithTimeout(ctx, promoteTimeout)
+	defer cancel()
+	err = next.Promoted(promoting)
+	if ctx.Err() != nil {
+		return nil // it was all but promoted when the stop came
+	}
+	if dead(next) {
+		return err
+	}
+	if err == nil {
+		l.did("promoted", next)
+	}
+	return nil
+}
+
+// came notes that a generation is there. A stop that came just before has not
+// reached it.
+func (l *Life) came(g *generation) {
+	l.successor = g
+	if l.stopping {
+		l.tell(g)
+	}
+}
+
+// did notes that the step is done, in the words of the log.
+func (l *Life) did(what string, g *generation) {
+	l.note(func() {
+		took := since(l.step.since)
+		l.log.Info(what, "generation", g.number, "pid", g.PID(), "took", took)
+		l.now.Steps = append(l.now.Steps, status.Done{Step: l.step.name, Took: seconds(took)})
+		l.counts.steps[l.step.name].Observe(seconds(took))
+	})
+}
+
+// rollBack ends the successor and all its processes. It does not return before
+// they have gone, unless we stop, or nothing serves any more, and so end all that
+// there is: a successor that lives on accepts requests, and gunicorn brings up no
+// other.
+func (l *Life) rollBack(old, next *generation, why error) error {
+	grace := time.Duration(0)
+	if next.Workers().Ready > 0 {
+		grace = rollBackGrace
+		next.told.Store(true)
+	}
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), endTimeout+grace)
+		err := next.End(ctx, grace)
+		cancel()
+		if err == nil || l.told() || dead(old) {
+			break
+		}
+		grace = 0
+		l.note(func() {
+			l.log.Error("cannot end the successor: trying on", "generation", next.number, "pid", next.PID(), "reason", err, l.servesNow())
+		})
+	}
+	old.Forget()
+	l.note(func() { l.successor = nil })
+	return rolledBack{why}
+}
+
+// told says whether we have been told to stop.
+func (l *Life) told() (stopping bool) {
+	l.note(func() { stopping = l.stopping })
+	return stopping
+}
+
+// commit makes the successor the serving generation, unless it has just ended
+// or we have been told to stop.
+func (l *Life) commit(old, next *generation) (err error) {
+	l.note(func() {
+		switch {
+		case l.stopping:
+			err = errStopping
+		case dead(next):
+			err = next.Ended()
+		default:
+			l.serving, l.retiring, l.successor = next, old, nil
+			next.since, next.workers = time.Now(), l.step.workers.All
+			if !l.moved && !l.now.foreign {
+				next.content = l.now.content
+			}
+			l.deliverKept()
+			l.serves(l.now.Began)
+		}
+	})
+	return err
+}
+
+// retire has the old generation finish what it holds and end, and sees to it
+// that nothing is left of it.
+func (l *Life) retire(old, next *generation) error {
+	old.Note()
+	l.tell(old)
+	ctx, cancel := context.WithTimeout(context.Background(), retireTimeout)
+	defer cancel()
+	lost := next.Done()
+	for !dead(old) && ctx.Err() == nil {
+		select {
+		case <-old.Done():
+		case <-ctx.Done():
+		case <-lost:
+			lost = nil
+			if !l.told() {
+				return fmt.Errorf("the successor ended while the old generation retired: %w", next.Ended())
+			}
+		}
+	}
+	if !dead(old) {
+		l.note(func() {
+			l.log.Warn("the old generation does not end: killing it", "generation", old.number, "pid", old.PID(),
+				"took", retireTimeout, l.servesNow())
+		})
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	if err := old.Clear(ctx, leaveGrace); err != nil {
+		l.note(func() {
+			l.log.Error("cannot end the old generation", "generation", old.number, "pid", old.PID(), "reason", err, l.servesNow())
+		})
+	}
+	l.note(func() { l.retiring = nil })
+	return nil
+}

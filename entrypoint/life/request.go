@@ -1,0 +1,163 @@
+package life
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stablehand/stablehand/entrypoint/status"
+)
+
+// maxRetry is where the pause between two tries of a failed handoff stops
+// doubling.
+const maxRetry = 5 * time.Minute
+
+// requested is a handoff to come.
+type requested struct {
+	reason    string    // of the newest request that stands by itself; empty where none does
+	at        time.Time // the earliest that any of those wants it
+	followers []follower
+	asked     time.Time // when the first follower asked
+}
+
+// why is the reason that is told: of those whose time has come, if there are any.
+func (r *requested) why() string {
+	if r.reason == "" || len(r.followers) > 0 && r.at.After(time.Now()) {
+		return "reload"
+	}
+	return r.reason
+}
+
+// when is the earliest time for it.
+func (r *requested) when() time.Time {
+	if len(r.followers) > 0 && (r.reason == "" || r.asked.Before(r.at)) {
+		return r.asked
+	}
+	return r.at
+}
+
+// changed takes note of changed content. A change is tried at once even where
+// the one before it has failed. One that brings back what the serving generation
+// was started with is tried, too: workers that were replaced meanwhile may have
+// read something else.
+func (l *Life) changed(change Change) {
+	l.disk, l.moved = change.Content, true
+	l.log.Info("content changed", "paths", strings.Join(change.Paths, ","))
+	if l.noGunicorn {
+		return
+	}
+	l.pause = 0
+	delay := time.Duration(0)
+	if l.settings.Jitter > 0 && !l.stopping {
+		delay = rand.N(l.settings.Jitter)
+		l.log.Info("waiting before the handoff", "jitter", delay.Round(time.Millisecond))
+	}
+	l.request("content changed", delay)
+}
+
+// inSync says whether the serving generation is known to have been started with
+// the watched content as it is now.
+func (l *Life) inSync() bool {
+	return l.serving != nil && l.disk != Content{} && l.serving.content == l.disk
+}
+
+// request asks for a handoff after a delay, as soon as serving and no other task
+// allows. Of several requests one handoff comes, at the earliest of their times.
+func (l *Life) request(reason string, delay time.Duration, followers ...follower) {
+	if l.stopping {
+		l.log.Info("no handoff: stopping", "reason", reason)
+		return
+	}
+	at := time.Now().Add(delay)
+	if l.next == nil {
+		l.next = new(requested)
+	}
+	if l.next.reason == "" || at.Before(l.next.at) {
+		l.next.at = at
+	}
+	l.next.reason = reason
+	for _, f := range followers {
+		l.follow(f)
+	}
+}
+
+// follow asks for a handoff at once, on behalf of somebody who is told how it
+// goes. It is no request any more when that one leaves before it begins.
+func (l *Life) follow(f follower) {
+	if l.next == nil {
+		l.next = new(requested)
+	}
+	if len(l.next.followers) == 0 {
+		l.next.asked = time.Now()
+	}
+	l.next.followers = append(l.next.followers, f)
+}
+
+// unfollow takes back what somebody has asked for who has gone.
+func (l *Life) unfollow(f follower) {
+	is := func(other follower) bool { return other == f }
+	if l.now != nil {
+		l.now.followers = slices.DeleteFunc(l.now.followers, is)
+	}
+	if l.next == nil || !slices.ContainsFunc(l.next.followers, is) {
+		return
+	}
+	l.next.followers = slices.DeleteFunc(l.next.followers, is)
+	if len(l.next.followers) == 0 && l.next.reason == "" {
+		l.next = nil
+		l.log.Info("handoff not asked for any more: who asked for it has gone")
+	}
+}
+
+// withdraw takes back whatever handoff was requested: none will come, and why.
+func (l *Life) withdraw(why error) {
+	if l.next == nil {
+		return
+	}
+	for _, f := range l.next.followers {
+		f.end(status.Handoff{Reason: l.next.why(), Outcome: status.Stopped, Failure: why.Error()})
+	}
+	l.next = nil
+}
+
+// due fires when the handoff that was requested is to begin.
+func (l *Life) due() <-chan time.Time {
+	if l.next == nil || l.cancel != nil || l.serving == nil || l.serving.ended {
+		return nil
+	}
+	return time.After(time.Until(l.next.when()))
+}
+
+// retry plans the next try of the handoff that has just failed, unless a change
+// or an order has come meanwhile. It returns the pause until the next handoff,
+// and whether there will be one at all.
+func (l *Life) retry() (pause time.Duration, again bool) {
+	switch {
+	case l.next != nil:
+		return max(time.Until(l.next.when()), 0), true
+	case l.settings.Retry == 0:
+		return 0, false
+	}
+	l.pause = min(max(2*l.pause, l.settings.Retry), max(maxRetry, l.settings.Retry))
+	l.request("retry", l.pause)
+	return l.pause, true
+}
+
+// follower is somebody who has asked for a handoff and is told how it goes. It
+// holds the newest state only: who reads slowly does not hold anybody up.
+type follower chan status.Handoff
+
+func (f follower) tell(h status.Handoff) {
+	select {
+	case <-f: // an older one
+	default:
+	}
+	f <- h
+}
+
+// end tells how it ended.
+func (f follower) end(h status.Handoff) {
+	f.tell(h)
+	close(f)
+}

@@ -1,0 +1,102 @@
+package life
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/stablehand/stablehand/entrypoint/status"
+)
+
+// stillEvery is how often a task that takes long says that it goes on. One that
+// waits for the command to become a gunicorn may wait for ever, and says so ever
+// more seldom, until stillAtMost.
+const (
+	stillEvery  = 10 * time.Second
+	stillAtMost = 5 * time.Minute
+)
+
+// step is where a task stands.
+type step struct {
+	name    status.Step
+	since   time.Time
+	said    time.Time      // when it was last said that it goes on
+	pause   time.Duration  // until it is said again
+	workers status.Workers // that the task has brought up
+}
+
+// begin starts a task. What the task returns is run by the loop when it ends.
+func (l *Life) begin(name status.Step, task func(ctx context.Context) func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	l.cancel, l.moved, l.step = cancel, false, step{}
+	l.enters(name)
+	go func() {
+		last := task(ctx)
+		l.note(func() {
+			cancel(nil)
+			l.cancel = nil
+			last()
+		})
+	}()
+}
+
+// note has the loop run f, and waits for it: for tasks. A task that outlives the
+// loop ends here.
+func (l *Life) note(f func()) {
+	ran := make(chan struct{})
+	select {
+	case l.notes <- func() { f(); close(ran) }:
+		<-ran
+	case <-l.ended:
+		runtime.Goexit()
+	}
+}
+
+// enter notes that the task has come to its next step.
+func (l *Life) enter(name status.Step) { l.note(func() { l.enters(name) }) }
+
+func (l *Life) enters(name status.Step) {
+	now := time.Now()
+	l.step = step{name: name, since: now, said: now, pause: stillEvery, workers: l.step.workers}
+	if l.now != nil {
+		l.tellManager()
+	}
+	l.tellFollowers()
+}
+
+// workers notes what is known of the workers that are coming up.
+func (l *Life) workers(w status.Workers) {
+	l.note(func() {
+		if w.Blind && !l.blind {
+			l.blind = true
+			l.log.Warn("cannot read worker heartbeats: a generation counts as ready when it has lived with workers for a while",
+				"do", "run stablehand as gunicorn's user, or with the capability SYS_PTRACE")
+		}
+		l.step.workers = w
+		l.tellFollowers()
+		l.log.Debug("workers", append([]any{"step", l.step.name}, workersNow(w)...)...)
+	})
+}
+
+// still fires when a task has been silent for long.
+func (l *Life) still() <-chan time.Time {
+	if l.cancel == nil {
+		return nil
+	}
+	return time.After(time.Until(l.step.said.Add(l.step.pause)))
+}
+
+func (l *Life) sayStill() {
+	l.step.said = time.Now()
+	attrs := []any{"step", l.step.name}
+	if l.now != nil {
+		attrs = append([]any{"generation", l.now.Generation}, attrs...)
+	}
+	if l.step.name == status.Boot {
+		l.step.pause = min(2*l.step.pause, stillAtMost)
+		attrs = append(attrs, "reason", "no gunicorn is among the command's processes so far")
+	} else {
+		attrs = append(attrs, workersNow(l.step.workers)...)
+	}
+	l.log.Info("still at it", append(attrs, "took", since(l.step.since), l.servesNow())...)
+}

@@ -1,0 +1,147 @@
+package life
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"time"
+
+	"github.com/stablehand/stablehand/entrypoint/status"
+)
+
+// Settings are what a life is told by the environment; the names and meanings
+// are those of its variables.
+type Settings struct {
+	ReadyTimeout time.Duration
+	Soak         time.Duration
+	Jitter       time.Duration
+	Retry        time.Duration
+	StopDelay    time.Duration
+	StopTimeout  time.Duration
+
+	Watched  bool          // anything is watched
+	Watchdog time.Duration // how often the teller is to hear that the loop turns; 0 = never
+}
+
+// World is all that a life stands on. None of it waits, unless it says so.
+type World struct {
+	Log    *slog.Logger
+	Teller Teller
+	Host   Host
+}
+
+// Exit is how a process ended.
+type Exit interface {
+	Known() bool   // whether the kernel has told how
+	ExitCode() int // the code to exit with on its behalf; 1 where it is not known
+	String() string
+}
+
+// Process is one that a life hears of when it ends.
+type Process interface {
+	PID() int
+	Done() <-chan struct{} // closed when it has ended, and Exit is there
+	Exit() Exit            // only once it is Done
+}
+
+// Generation is one gunicorn master with its workers, as a life needs it. Those
+// methods that take a context, and Workers, may wait, for a time that is bounded
+// but for their context, and are called by tasks and by whoever asks. Errors
+// about its end have the method ExitCode.
+type Generation interface {
+	Process
+
+	// Ended is the error of waiting for anything of it once it is Done.
+	Ended() error
+
+	// Signal sends a signal to the master at once; to one that has ended it is
+	// no error. Deliver sends it as soon as the master handles it.
+	Signal(Signal) error
+	Deliver(context.Context, Signal) error
+
+	// Hurry tells the workers, too, since a master that finishes does not always
+	// listen to INT and QUIT. It does not wait: what it finds it reports.
+	Hurry(Signal, func(error))
+
+	// Ready waits until every worker is ready. The serving generation's number of
+	// workers is a hint of how many there will be. Each change is reported.
+	Ready(ctx context.Context, hint int, report func(status.Workers)) error
+
+	// Soak watches the workers for a while; the loss of one is an error.
+	Soak(context.Context, time.Duration) error
+
+	// Spawn has it bring up a successor, which is not ours where somebody else had
+	// begun it before. Without an error the relation lasts until Forget.
+	Spawn(context.Context) (next Generation, ours bool, err error)
+	HasSuccessor() bool
+	Forget()
+
+	// Promoted waits until the master, whose parent has gone, takes the next USR2.
+	Promoted(context.Context) error
+
+	// Workers looks at the workers once.
+	Workers() status.Workers
+
+	// Note looks at all its processes, for what it may leave behind.
+	Note()
+
+	// End ends every process of it, with a grace above 0 by TERM to the master
+	// first; Clear ends what an ended one has left, with a grace above 0 by TERM
+	// first. The error is that something is still there, or that nobody knows.
+	End(ctx context.Context, grace time.Duration) error
+	Clear(ctx context.Context, grace time.Duration) error
+}
+
+// Command is what the container was started with: gunicorn's first master, or
+// what starts it.
+type Command interface {
+	Process
+
+	// Named says whether gunicorn stands among its words.
+	Named() bool
+
+	// Signal sends a signal to all that the command has started, in the order of
+	// the calls. It does not wait: what it finds it reports.
+	Signal(Signal, func(error))
+
+	// Find waits until the command is, or has started, a gunicorn master.
+	Find(context.Context) (Generation, error)
+
+	// Daemonised says whether a gunicorn has been left behind by the command,
+	// which has ended. Twin is the pid of another gunicorn that may have the
+	// command's address, and that could not be adopted; 0 if there is none. Both
+	// may take a while.
+	Daemonised() bool
+	Twin() int
+}
+
+// Host is every process that stablehand is responsible for, whoever's it is.
+type Host interface {
+	// Clear waits for what is there to end by itself, and ends what has not, with
+	// a grace above 0 by TERM first; begin is told how many that are. What the
+	// generations have is meant, too, where it is not below us. It waits as long
+	// as its context allows, and is called beside the loop.
+	Clear(ctx context.Context, generations []Generation, wait, grace time.Duration, begin func(processes int)) error
+
+	// Suspend stops us, as SIGTSTP would have done if nobody had asked for it.
+	Suspend()
+}
+
+// Teller is told how the container fares: a service manager.
+type Teller interface {
+	Ready(status string)
+	Reloading(status string)
+	Status(text string)
+	Stopping(status string)
+	Watchdog()
+}
+
+// Content stands for the content of all that is watched: the same for the same
+// content. Its zero value stands for one that nobody knows.
+type Content [sha256.Size]byte
+
+// Change is that what is watched has another content now.
+type Change struct {
+	Paths   []string // where
+	Content Content  // of all
+}

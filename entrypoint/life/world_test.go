@@ -1,0 +1,702 @@
+package life_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/stablehand/stablehand/entrypoint/life"
+	"github.com/stablehand/stablehand/entrypoint/status"
+)
+
+// exit is how a simulated process ended.
+type exit struct {
+	code    int
+	unknown bool
+}
+
+func (e exit) Known() bool { return !e.unknown }
+
+func (e exit) ExitCode() int {
+	if e.unknown {
+		return 1
+	}
+	return e.code
+}
+
+func (e exit) String() string { return fmt.Sprintf("exit code %d, unknown: %v", e.code, e.unknown) }
+
+// endError is the error of waiting for something of a process that has ended.
+type endError struct{ exit }
+
+func (e endError) Error() string  { return e.String() }
+func (e endError) Advice() string { return "mend it" }
+
+// process is a simulated one.
+type process struct {
+	w      *world
+	pid    int
+	done   chan struct{}
+	exit   exit
+	diedAt time.Time
+	known  bool // its end came before the loop did anything else, and can be known to it
+}
+
+func (p *process) PID() int              { return p.pid }
+func (p *process) Done() <-chan struct{} { return p.done }
+
+func (p *process) Exit() life.Exit {
+	if !p.dead() {
+		p.w.Lock()
+		defer p.w.Unlock()
+		p.w.fault("asked how process %d ended, which lives", p.pid)
+	}
+	return p.exit
+}
+
+func (p *process) dead() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// endLocked ends the process, with the world locked.
+func (p *process) endLocked(e exit) {
+	if !p.dead() {
+		p.exit, p.diedAt = e, time.Now()
+		close(p.done)
+	}
+}
+
+func (p *process) end(e exit) {
+	p.w.Lock()
+	defer p.w.Unlock()
+	p.endLocked(e)
+}
+
+// fate is what a generation is going to do. It is drawn from the seed and the
+// generation's number, and so is the same in each run.
+type fate struct {
+	load      time.Duration // until it is ready
+	never     bool          // it hangs while it loads
+	fails     exit          // it ends instead of getting ready, where its code is not 0
+	lives     time.Duration // it ends by itself after this; 0 = it does not
+	loses     time.Duration // it loses a worker this long after it was ready; 0 = it does not
+	finish    time.Duration // how long it takes to end after TERM
+	deaf      bool          // it never ends after TERM, and INT does not reach its master then
+	numb      bool          // only force ends it
+	immortal  int           // so many tries to end it fail
+	leaves    bool          // a process of it outlives its master
+	foreign   bool          // its successor was begun by somebody else
+	refuses   bool          // it cannot spawn
+	stuck     bool          // whoever waits for it waits for ever, whatever the context
+	workers   int
+	promotion time.Duration
+	last      exit // how it ends when it is told to
+}
+
+// generation is a simulated gunicorn master with its workers.
+type generation struct {
+	process
+	fate
+	number   int // as the world counts: every one that was spawned
+	ready    bool
+	failed   bool // it is being ended by force, or has ended before it was promoted
+	termed   bool // it has got TERM, and accepts nothing any more
+	termedAt time.Time
+	left     bool // what it leaves behind is there
+	next     *generation
+	lost     bool // it has lost a worker while it soaked
+	quick    bool
+	reads    life.Content // what is watched held this when it was begun
+	mixed    bool         // nobody knows what it has read: that has changed since, or somebody else has begun it
+}
+
+// healthy says whether it does what it is told, and in time.
+func (g *generation) healthy() bool { return !g.stuck && !g.deaf && !g.numb && g.immortal == 0 }
+
+// accepts says whether it serves requests, with the world locked.
+func (g *generation) accepts() bool { return g.ready && !g.termed && !g.dead() }
+
+func (g *generation) Ended() error { <-g.done; return endError{g.exit} }
+
+func (g *generation) Signal(sig life.Signal) error {
+	g.w.Lock()
+	defer g.w.Unlock()
+	if g.dead() {
+		return nil
+	}
+	g.w.sent(g, sig)
+	switch sig {
+	case life.TERM:
+		g.termLocked()
+	case life.INT, life.QUIT:
+		if g.termed && g.deaf {
+			return nil
+		}
+		g.quickLocked()
+	}
+	return nil
+}
+
+func (g *generation) termLocked() {
+	if g.termed {
+		return
+	}
+	g.w.checkTerm(g)
+	g.termed, g.termedAt = true, time.Now()
+	if !g.deaf && !g.numb {
+		time.AfterFunc(g.finish, func() { g.end(g.last) })
+	}
+}
+
+func (g *generation) quickLocked() {
+	g.termed, g.quick = true, true
+	if g.numb {
+		return
+	}
+	time.AfterFunc(100*time.Millisecond, func() { g.end(g.last) })
+}
+
+func (g *generation) Hurry(sig life.Signal, _ func(error)) {
+	g.w.Lock()
+	defer g.w.Unlock()
+	g.w.note("%s to the workers of generation %d", sig, g.number)
+	if !g.termed {
+		g.w.fault("workers of generation %d were told to hurry, whose master was not told to end", g.number)
+	}
+	g.quickLocked()
+}
+
+func (g *generation) Deliver(ctx context.Context, sig life.Signal) error {
+	g.w.Lock()
+	if _, counted := g.w.resized[sig]; counted {
+		g.w.resized[sig]--
+	}
+	g.w.Unlock()
+	return g.Signal(sig)
+}
+
+// wait waits as a real one would, or for ever where it is stuck.
+func (g *generation) wait(ctx context.Context, d time.Duration) error {
+	if g.stuck {
+		<-g.w.over
+		return errors.New("the world has ended")
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-g.done:
+		return endError{g.exit}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (g *generation) Ready(ctx context.Context, hint int, report func(status.Workers)) error {
+	g.w.works(ctx)
+	report(status.Workers{All: g.workers})
+	if g.never {
+		return g.wait(ctx, 1000*time.Hour)
+	}
+	if err := g.wait(ctx, g.load); err != nil {
+		return err
+	}
+	if g.fails.code != 0 {
+		g.end(g.fails)
+		return endError{g.fails}
+	}
+	report(status.Workers{All: g.workers, Ready: g.workers})
+	if err := g.getsReady(); err != nil {
+		return err
+	}
+	g.w.meanwhile()
+	return nil
+}
+
+func (g *generation) getsReady() error {
+	g.w.Lock()
+	defer g.w.Unlock()
+	if g.dead() {
+		return endError{g.exit}
+	}
+	g.ready = true
+	return nil
+}
+
+var errLost = errors.New("a worker was lost")
+
+func (g *generation) Soak(ctx context.Context, d time.Duration) error {
+	g.w.works(ctx)
+	if g.loses > 0 && g.loses < d {
+		if err := g.wait(ctx, g.loses); err != nil {
+			return err
+		}
+		g.w.Lock()
+		defer g.w.Unlock()
+		g.lost = true
+		return errLost
+	}
+	if d > 0 {
+		if err := g.wait(ctx, d); err != nil {
+			return err
+		}
+	}
+	g.w.meanwhile()
+	return nil
+}
+
+func (g *generation) Spawn(ctx context.Context) (life.Generation, bool, error) {
+	g.w.works(ctx)
+	g.w.Lock()
+	g.w.checkSpawn(g)
+	g.w.Unlock()
+	if g.refuses {
+		return nil, false, errors.New("it cannot be run")
+	}
+	if err := g.wait(ctx, 50*time.Millisecond); err != nil {
+		return nil, false, err
+	}
+	g.w.Lock()
+	defer g.w.Unlock()
+	if g.dead() {
+		return nil, false, endError{g.exit}
+	}
+	g.next, g.w.foreign = g.w.spawn(), g.foreign
+	g.next.mixed = g.foreign
+	return g.next, !g.foreign, nil
+}
+
+func (g *generation) HasSuccessor() bool { return g.foreign && g.number == 1 }
+func (g *generation) Forget()            { g.w.Lock(); g.next = nil; g.w.Unlock() }
+func (g *generation) Note()              {}
+
+func (g *generation) Promoted(ctx context.Context) error {
+	g.w.works(ctx)
+	err := g.wait(ctx, g.promotion)
+	g.w.Lock()
+	defer g.w.Unlock()
+	g.failed = errors.As(err, new(endError))
+	return err
+}
+
+func (g *generation) Workers() status.Workers {
+	return status.Workers{All: g.workers, Ready: g.workers}
+}
+
+var errOutlives = errors.New("1 process outlives SIGKILL")
+
+func (g *generation) End(ctx context.Context, grace time.Duration) error {
+	g.w.Lock()
+	g.w.checkEnd(g)
+	if grace > 0 && g.failed {
+		g.w.fault("generation %d gets a second time to finish", g.number)
+	}
+	g.failed = true
+	if grace > 0 {
+		g.termed = true
+	}
+	g.w.Unlock()
+	if grace > 0 {
+		select {
+		case <-time.After(min(grace, g.finish)):
+		case <-g.done:
+		}
+	}
+	g.w.Lock()
+	defer g.w.Unlock()
+	if g.immortal > 0 {
+		g.immortal--
+		if g.w.serving != nil && g.w.strikes != nil && chance(g.w.strikes, 50) {
+			g.w.struck = true
+			g.w.serving.endLocked(exit{code: 137})
+		}
+		g.w.Unlock()
+		<-ctx.Done()
+		g.w.Lock()
+		return errOutlives
+	}
+	g.endLocked(exit{code: 137})
+	g.left = false
+	return nil
+}
+
+func (g *generation) Clear(ctx context.Context, grace time.Duration) error {
+	g.w.Lock()
+	defer g.w.Unlock()
+	g.endLocked(exit{code: 137})
+	g.left = false
+	return nil
+}
+
+// command is a simulated one: gunicorn itself, a script that becomes or starts
+// one, or something else.
+type command struct {
+	process
+	named   bool
+	after   time.Duration // until there is a master; below 0 there never is
+	itself  bool          // the master has the command's pid
+	again   time.Duration // until there is another one, where that ends and this does not; below 0 there never is
+	ends    bool          // it ends as soon as the master is there
+	ignores bool          // it does not end by TERM
+	first   *generation
+}
+
+func (c *command) Named() bool      { return c.named }
+func (c *command) Daemonised() bool { return false }
+func (c *command) Twin() int        { return 0 }
+
+func (c *command) Signal(sig life.Signal, _ func(error)) {
+	c.w.Lock()
+	first := c.first
+	c.w.note("%s to the command", sig)
+	c.w.Unlock()
+	if first != nil {
+		first.Signal(sig)
+	}
+	if c.itself && first != nil {
+		return
+	}
+	switch sig {
+	case life.TERM:
+		if !c.ignores {
+			c.end(exit{code: 143})
+		}
+	case life.INT, life.QUIT:
+		c.end(exit{code: 130})
+	}
+}
+
+func (c *command) Find(ctx context.Context) (life.Generation, error) {
+	c.w.works(ctx)
+	wait := c.after
+	c.w.Lock()
+	if c.first != nil { // a second master below a command that goes on
+		wait = c.again
+	}
+	c.w.Unlock()
+	if wait < 0 {
+		wait = 1000 * time.Hour
+	}
+	select {
+	case <-time.After(wait):
+	case <-c.done:
+		return nil, endError{c.exit}
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	c.w.Lock()
+	defer c.w.Unlock()
+	if c.dead() {
+		return nil, endError{c.exit}
+	}
+	c.first = c.w.spawn()
+	if c.itself {
+		c.first.process.pid, c.first.process.done = c.pid, c.done
+	}
+	if c.ends {
+		c.endLocked(exit{})
+	}
+	return c.first, nil
+}
+
+// world is all that a life stands on, and who checks what it does.
+type world struct {
+	sync.Mutex
+	seed      uint64
+	settings  life.Settings
+	begun     time.Time
+	over      chan struct{}
+	strikes   *rand.Rand // what happens in the very moment of a line of the log; nil: nothing
+	terminate func()     // sends TERM
+	fate      *fate      // of each generation; nil: drawn
+
+	command     *command
+	generations []*generation
+	numbers     map[int]*generation // by the numbers that the log gives them
+	coming      *generation         // generation 1 until it serves, as the log says
+	serving     *generation         // as the log says
+	everServed  bool
+	stopped     bool // a signal that stops was sent
+	stoppedAt   time.Time
+	stopping    time.Time           // when the log said so
+	slow        bool                // the log says that generation 1 was not ready in time
+	plain       bool                // the log says that the command is no gunicorn
+	nothing     bool                // the log has said that nothing serves
+	ending      bool                // what is left is being ended
+	logged      string              // the last line of the log
+	struck      bool                // something has ended a generation that was not to end
+	reasons     int                 // for handoffs to come: requests, changes
+	waiting     int                 // who has asked for one and waits for it
+	asking      int                 // who is still to be told how one ends
+	resized     map[life.Signal]int // TTIN and TTOU: how many were sent and not delivered
+	disk        life.Content        // what is watched holds this
+	tasks       []context.Context   // in which tasks have worked
+	foreign     bool                // the successor was begun by somebody else
+	failures    int                 // handoffs that failed, and may be tried again
+	failedAt    time.Time           // when the last one did
+	attempts    int
+	faults      []string
+	story       []string
+}
+
+// note keeps what happened, for a life in which something was wrong.
+func (w *world) note(format string, args ...any) {
+	w.story = append(w.story, fmt.Sprintf("%10.3fs ", time.Since(w.begun).Seconds())+fmt.Sprintf(format, args...))
+}
+
+func (w *world) fault(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.faults = append(w.faults, text)
+	w.note("FAULT: %s", text)
+}
+
+// spawn adds a generation, with the world locked.
+func (w *world) spawn() *generation {
+	n := len(w.generations) + 1
+	r := rand.New(rand.NewPCG(w.seed, uint64(n)))
+	g := &generation{process: process{w: w, pid: 1000 + n, done: make(chan struct{})}, number: n, reads: w.disk, fate: drawFate(r, n == 1)}
+	if w.fate != nil {
+		g.fate = *w.fate
+	}
+	w.generations = append(w.generations, g)
+	w.note("generation %d is there: %+v", n, g.fate)
+	if g.lives > 0 {
+		time.AfterFunc(g.lives, func() { w.strike(g, g.last) })
+	}
+	if g.leaves {
+		g.left = true
+	}
+	return g
+}
+
+// strike ends a generation from outside.
+func (w *world) strike(g *generation, e exit) {
+	w.Lock()
+	defer w.Unlock()
+	if !g.dead() {
+		w.note("generation %d is struck", g.number)
+		w.struck = true
+		g.endLocked(e)
+	}
+}
+
+// strikeFirst ends the first generation from outside.
+func (w *world) strikeFirst() {
+	w.Lock()
+	first := w.generations[0]
+	w.Unlock()
+	w.strike(first, exit{code: 137})
+}
+
+// atOnce has something happen in the moment in which the loop or its task has
+// just come to something.
+func (w *world) atOnce(what int) {
+	w.Lock()
+	n := len(w.generations)
+	if n == 0 {
+		w.Unlock()
+		return
+	}
+	g := w.generations[max(n-1-what%2, 0)]
+	w.Unlock()
+	if what%4 != 0 {
+		w.strike(g, exit{code: 137})
+	}
+	if what%4 != 1 {
+		w.stop()
+		w.terminate()
+	}
+}
+
+// meanwhile has a stop come in the moment in which a task has got what it waited
+// for, and has not told the loop yet.
+func (w *world) meanwhile() {
+	w.Lock()
+	stops := w.strikes != nil && chance(w.strikes, 1)
+	w.Unlock()
+	if stops {
+		w.stop()
+		w.terminate()
+	}
+}
+
+// works notes the context of a task.
+func (w *world) works(ctx context.Context) {
+	w.Lock()
+	defer w.Unlock()
+	w.tasks = append(w.tasks, ctx)
+}
+
+func chance(r *rand.Rand, percent int) bool { return r.IntN(100) < percent }
+
+func some(r *rand.Rand, most time.Duration) time.Duration {
+	return time.Duration(r.Int64N(int64(most))).Round(time.Millisecond)
+}
+
+func drawFate(r *rand.Rand, first bool) fate {
+	f := fate{
+		load: some(r, 20*time.Second), finish: some(r, 40*time.Second), promotion: some(r, 2*time.Second),
+		workers: 1 + r.IntN(8), last: exit{code: r.IntN(4), unknown: chance(r, 5)},
+		deaf: chance(r, 10), leaves: chance(r, 20), foreign: chance(r, 5), refuses: chance(r, 10),
+	}
+	f.stuck, f.numb = chance(r, 2), chance(r, 3)
+	if chance(r, 10) {
+		f.lives = some(r, 5*time.Minute)
+	}
+	if chance(r, 20) {
+		f.loses = some(r, time.Minute)
+	}
+	if chance(r, 10) {
+		f.immortal = []int{1, 2, 3, 1_000_000}[r.IntN(4)]
+	}
+	if sick := 10; chance(r, sick) && !first || chance(r, 3) {
+		f.never = true
+	} else if chance(r, sick) && !first || chance(r, 3) {
+		f.fails = exit{code: 1 + r.IntN(4)}
+	}
+	return f
+}
+
+// checks, with the world locked
+
+// accepting is how many generations accept requests.
+func (w *world) accepting() (n int) {
+	for _, g := range w.generations {
+		if g.accepts() {
+			n++
+		}
+	}
+	return n
+}
+
+// checkTerm: the old generation gets no TERM before the successor is ready with
+// all its workers.
+func (w *world) checkTerm(g *generation) {
+	if w.stopped || g.dead() || !g.ready {
+		return
+	}
+	for _, other := range w.generations {
+		justNow := other.dead() && !other.known && other.diedAt.Equal(time.Now()) // nobody can have known
+		if other != g && other.ready && !other.lost && (other.accepts() || justNow) {
+			return
+		}
+	}
+	w.fault("TERM to generation %d, and no other is ready", g.number)
+}
+
+// checkSpawn: one handoff at a time, at most two generations, and each handoff
+// has a reason.
+func (w *world) checkSpawn(g *generation) {
+	w.attempts++
+	if g.next != nil {
+		w.fault("a handoff begins, and generation %d still has a successor", g.number)
+	}
+	for _, other := range w.generations {
+		if other != g && (!other.dead() || other.left) {
+			w.fault("a handoff begins while generation %d is there", other.number)
+		}
+	}
+	switch {
+	case w.reasons+w.waiting > 0:
+		w.reasons, w.waiting = 0, 0 // any number of changes lead to one
+	case w.failures > 0 && w.settings.Retry > 0:
+		w.failures--
+	default:
+		w.fault("a handoff begins that nobody asked for")
+	}
+	if w.stopped && time.Now().After(w.stoppedAt) {
+		w.fault("a handoff begins after a stop")
+	}
+}
+
+// checkEnd: what is ended by force is never the generation that serves.
+func (w *world) checkEnd(g *generation) {
+	if g == w.serving {
+		w.fault("generation %d serves and is ended", g.number)
+	}
+}
+
+// sent: no signal that stops goes to a generation while nobody stops, but TERM to
+// one that has a ready successor; see checkTerm.
+func (w *world) sent(g *generation, sig life.Signal) {
+	w.note("%s to generation %d", sig, g.number)
+	if !w.stopped && (sig == life.INT || sig == life.QUIT) {
+		w.fault("%s to generation %d, and nobody stops", sig, g.number)
+	}
+}
+
+// checkInstant: some ready generation accepts at every instant.
+func (w *world) checkInstant() {
+	w.Lock()
+	defer w.Unlock()
+	if w.everServed && !w.stopped && !w.struck && w.accepting() == 0 {
+		w.fault("nothing accepts requests")
+	}
+	alive := 0
+	for _, g := range w.generations {
+		if !g.dead() {
+			alive++
+		}
+	}
+	if alive > 2 {
+		w.fault("%d generations live", alive)
+	}
+}
+
+// The world is the life's host, too.
+
+func (w *world) Suspend() {}
+
+func (w *world) Clear(ctx context.Context, _ []life.Generation, wait, grace time.Duration, begin func(int)) error {
+	time.Sleep(wait)
+	w.Lock()
+	left, immortal := 0, false
+	for _, g := range w.generations {
+		if !g.dead() || g.left {
+			left++
+			immortal = immortal || g.immortal > 0
+		}
+	}
+	if w.command != nil && !w.command.dead() {
+		left++
+	}
+	w.Unlock()
+	if left == 0 {
+		return nil
+	}
+	begin(left)
+	time.Sleep(grace)
+	if immortal {
+		<-ctx.Done()
+	}
+	w.Lock()
+	defer w.Unlock()
+	for _, g := range w.generations {
+		w.checkCut(g, grace)
+		if g.immortal > 0 && !g.dead() {
+			g.immortal = 0
+			return errOutlives
+		}
+		g.endLocked(exit{code: 137})
+		g.left = false
+	}
+	if w.command != nil {
+		w.command.endLocked(exit{code: 137})
+	}
+	return nil
+}
+
+// The world is the life's teller, too, and does not listen.
+
+func (w *world) Ready(string)     {}
+func (w *world) Reloading(string) {}
+func (w *world) Status(string)    {}
+func (w *world) Stopping(string)  {}
+func (w *world) Watchdog()        {}
