@@ -16,6 +16,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY cmd cmd
 COPY entrypoint entrypoint
+COPY internal internal
 COPY reaper reaper
 ARG TARGETARCH
 RUN CGO_ENABLED=0 GOARCH=$TARGETARCH go build -trimpath -ldflags=-s -o /stablehand ./cmd/stablehand

@@ -15,6 +15,7 @@ require (
 	github.com/prometheus/common v0.73.1
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/sethvargo/go-envconfig v1.4.3
+	golang.org/x/sync v0.21.0
 	golang.org/x/sys v0.49.0
 )
 

@@ -11,6 +11,7 @@ import (
 // Command is what stablehand runs.
 type Command struct {
 	Argv    []string
+	Named   bool   // gunicorn stands among the words
 	Managed bool   // a handoff is possible; any other command just gets an init
 	Pidfile string // where gunicorn writes its pid, if anywhere
 }
@@ -27,6 +28,7 @@ func ReadCommand(words []string, c Config, gunicornArgs string) (Command, error)
 	said := gunicorn.ReadWords(argv, gunicornArgs)
 	command := Command{
 		Argv:    argv,
+		Named:   said.Named,
 		Managed: said.Named || len(c.Watch) > 0,
 		Pidfile: said.PidfilePath(),
 	}

@@ -14,11 +14,11 @@ func TestReadCommand(t *testing.T) {
 		c     Config
 		want  Command
 	}{
-		{nil, Config{}, Command{Argv: []string{"gunicorn"}, Managed: true}},
-		{nil, app, Command{Argv: []string{"gunicorn", "app:app"}, Managed: true}},
-		{[]string{"app:app", "-w", "2"}, Config{}, Command{Argv: []string{"gunicorn", "app:app", "-w", "2"}, Managed: true}},
-		{[]string{"-w", "2", "app:app"}, app, Command{Argv: []string{"gunicorn", "-w", "2", "app:app"}, Managed: true}},
-		{[]string{"gunicorn", "-p", "x", "app:app"}, Config{}, Command{Argv: []string{"gunicorn", "-p", "x", "app:app"}, Managed: true, Pidfile: "x"}},
+		{nil, Config{}, Command{Argv: []string{"gunicorn"}, Named: true, Managed: true}},
+		{nil, app, Command{Argv: []string{"gunicorn", "app:app"}, Named: true, Managed: true}},
+		{[]string{"app:app", "-w", "2"}, Config{}, Command{Argv: []string{"gunicorn", "app:app", "-w", "2"}, Named: true, Managed: true}},
+		{[]string{"-w", "2", "app:app"}, app, Command{Argv: []string{"gunicorn", "-w", "2", "app:app"}, Named: true, Managed: true}},
+		{[]string{"gunicorn", "-p", "x", "app:app"}, Config{}, Command{Argv: []string{"gunicorn", "-p", "x", "app:app"}, Named: true, Managed: true, Pidfile: "x"}},
 		{[]string{"bash"}, app, Command{Argv: []string{"bash"}}},
 		{[]string{"python", "manage.py", "migrate"}, Config{}, Command{Argv: []string{"python", "manage.py", "migrate"}}},
 		{[]string{"--", "-odd"}, Config{}, Command{Argv: []string{"-odd"}}},

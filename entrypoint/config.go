@@ -16,6 +16,8 @@ import (
 	"github.com/agext/levenshtein"
 	"github.com/sethvargo/go-envconfig"
 
+	"github.com/stablehand/stablehand/entrypoint/life"
+	"github.com/stablehand/stablehand/entrypoint/systemd"
 	"github.com/stablehand/stablehand/entrypoint/watch"
 )
 
@@ -31,7 +33,7 @@ type Config struct {
 	WatchIgnore  []string      `env:"WATCH_IGNORE, default=*~,#*#,.#*,.*.sw?,4913,___jb_*___,.goutput*,.nfs*,.DS_Store,.git,.hg,.svn,.jj,__pycache__,*.py[co]" help:"names that never matter inside a watched directory; a value replaces the default"`
 	WatchPoll    time.Duration `env:"WATCH_POLL, default=0" help:"also look every so often, for mounts that send no events (NFS, some desktop file sharing); 0 = never"`
 	Debounce     time.Duration `env:"DEBOUNCE, default=250ms" help:"the content must have been quiet this long"`
-	ReadyTimeout time.Duration `env:"READY_TIMEOUT, default=2m" help:"how long a generation may take to get ready" min:"1ms"`
+	ReadyTimeout time.Duration `env:"READY_TIMEOUT, default=2m" help:"how long a generation may take to get ready; where gunicorn is not among the words, also to appear before HUP and USR2 are the command's own" min:"1ms"`
 	Soak         time.Duration `env:"SOAK, default=0" help:"both generations serve this long before the old one goes; a worker lost meanwhile rolls back"`
 	Jitter       time.Duration `env:"JITTER, default=0" help:"wait a random part of this before a handoff that a file change began, so that a fleet does not move at once"`
 	Retry        time.Duration `env:"RETRY, default=10s" help:"first pause before a failed handoff is tried again; doubles up to 5m, also for a handoff that was asked for; a new change starts afresh; 0 = never"`
@@ -178,6 +180,15 @@ func nearest(name string) string {
 // WatchOptions are what package watch is told.
 func (c Config) WatchOptions(log *slog.Logger) watch.Options {
 	return watch.Options{Paths: c.Watch, Ignore: c.WatchIgnore, Debounce: c.Debounce, Poll: c.WatchPoll, Log: log}
+}
+
+// settings are what package life is told.
+func (c Config) settings() life.Settings {
+	return life.Settings{
+		ReadyTimeout: c.ReadyTimeout, Soak: c.Soak, Jitter: c.Jitter, Retry: c.Retry,
+		StopDelay: c.StopDelay, StopTimeout: c.StopTimeout,
+		Watched: len(c.Watch) > 0, Watchdog: systemd.WatchdogEvery(),
+	}
 }
 
 // Variables lists what is in force, in the order of the table.

@@ -1,11 +1,7 @@
-// Package entrypoint is the container's life: boot, serve, hand off, stop.
+// Package entrypoint puts the parts together: it reads the configuration and the
+// command, makes the log, and runs the command until its end.
 //
-// One event loop owns all state: which generation serves, whether a handoff
-// runs, whether we stop. Signals, changed files, dead processes, timers and
-// the handoff's own progress reach it over channels, one at a time.
-//
-// From the first generation's readiness until stop some ready generation
-// accepts requests at every instant: the serving generation gets no TERM
-// before every worker of its successor is ready, and a handoff that fails, at
-// whatever moment, leaves it untouched and not one process of the successor.
+// What happens when is package life's; what is known of gunicorn, package
+// gunicorn's. Here is how the one is given the other, and how both are given
+// signals, changed files, an operator and a service manager.
 package entrypoint

@@ -1,13 +1,16 @@
 package entrypoint
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/sink"
 )
 
 // LogFormat is how the log is written: auto, tint, text or json.
@@ -23,18 +26,36 @@ func (f *LogFormat) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown format %q", text)
 }
 
-// NewLog writes to out as c says.
-func NewLog(c Config, out *os.File) *slog.Logger {
+// OpenLog logs to a file, such as standard error, as c says, and makes nobody
+// wait for who reads it. The sink is to be closed at the end, with what is still
+// queued.
+func OpenLog(c Config, to *os.File) (*slog.Logger, *sink.Sink) {
+	terminal := isTerminal(to)
+	lines := sink.New(to, func(lost int, err error) []byte {
+		var line bytes.Buffer
+		log := NewLog(c, &line, terminal)
+		if err != nil {
+			log.Warn("log lines were lost since the log could not be written", "lines", lost, "reason", err)
+		} else {
+			log.Warn("log lines were dropped since nobody read the log", "lines", lost)
+		}
+		return line.Bytes()
+	})
+	return NewLog(c, lines, terminal), lines
+}
+
+// NewLog writes to out as c says, a line in each Write.
+func NewLog(c Config, out io.Writer, terminal bool) *slog.Logger {
 	format := c.LogFormat
 	if format == "auto" || format == "" {
 		format = "text"
-		if isTerminal(out) {
+		if terminal {
 			format = "tint"
 		}
 	}
 	switch format {
 	case "tint":
-		return slog.New(tint.NewTextHandler(out, &tint.Options{Level: c.LogLevel, TimeFormat: "15:04:05.000", NoColor: !isTerminal(out)}))
+		return slog.New(tint.NewTextHandler(out, &tint.Options{Level: c.LogLevel, TimeFormat: "15:04:05.000", NoColor: !terminal}))
 	case "json":
 		return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.LogLevel, ReplaceAttr: inSeconds}))
 	default:
@@ -50,13 +71,17 @@ func inSeconds(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
+// isTerminal leaves the file's flags alone: [os.File.Fd] may change them for
+// every process that shares it.
 func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	yes := false
+	err = raw.Control(func(fd uintptr) {
+		_, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+		yes = err == nil
+	})
+	return err == nil && yes
 }
-
-// since is the time from t on, as it is logged.
-func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
-
-// seconds is a duration as machines are told it.
-func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/sink"
 )
 
 const (
@@ -21,6 +23,11 @@ const (
 	// lastWords is how long we wait, when gunicorn has ended, for the end of what
 	// it wrote. It is there at once, unless something else has the pipe open.
 	lastWords = time.Second
+
+	// patience is how long gunicorn is held up, as it would be without us, where
+	// whoever reads us is slower than what it writes. Who has not read in that
+	// time is taken for dead, and what they do not read is dropped.
+	patience = time.Second
 )
 
 // output passes on what an adopted gunicorn writes. Where a supervisor reads our
@@ -29,6 +36,7 @@ const (
 // an application that prints fails, and the exit code is Python's 120.
 type output struct {
 	pipes   []*os.File
+	sinks   []*sink.Sink
 	readers sync.WaitGroup
 }
 
@@ -40,37 +48,66 @@ func readOn(pid int, log *slog.Logger) *output {
 		pipe, err := openUnread(fmt.Sprintf("/proc/%d/fd/%d", pid, 1+i))
 		if err != nil {
 			log.Warn("cannot open the pipe that gunicorn writes to: if nobody reads it, what gunicorn logs is lost",
-				append([]any{"reason", err}, toDo("restart gunicorn, if its lines are missing")...)...)
+				"reason", err, "do", "restart gunicorn, if its lines are missing")
 			break
 		}
 		if pipe != nil {
-			o.pipes = append(o.pipes, pipe)
-			o.readers.Go(func() { passOn(to, pipe) })
+			lines := sink.New(to, dropped(log))
+			o.pipes, o.sinks = append(o.pipes, pipe), append(o.sinks, lines)
+			o.readers.Go(func() { passOn(lines, pipe) })
 		}
 	}
 	return o
 }
 
-// close returns when all that was written has been passed on.
+// dropped says in the log that lines of gunicorn's were dropped: among them it
+// would be taken for one of theirs. Of what cannot be written nothing is said,
+// since it is said of the log as well.
+func dropped(log *slog.Logger) sink.Tell {
+	return func(lost int, err error) []byte {
+		if err == nil {
+			log.Warn("lines of gunicorn's were dropped since nobody read them", "lines", lost)
+		}
+		return nil
+	}
+}
+
+// close returns when all that was written has been passed on, or whoever should
+// read it has not in patience.
 func (o *output) close() {
 	for _, pipe := range o.pipes {
-		pipe.SetReadDeadline(time.Now().Add(lastWords))
+		if pipe.SetReadDeadline(time.Now().Add(lastWords)) != nil {
+			return // a reader that cannot be stopped is not waited for
+		}
 	}
 	o.readers.Wait()
-	for _, pipe := range o.pipes {
+	until := time.Now().Add(patience)
+	for i, pipe := range o.pipes {
 		pipe.Close()
+		o.sinks[i].Close(time.Until(until))
 	}
 }
 
 // passOn writes line after line until nobody has the pipe open. Where ours can't
 // be written to it reads all the same, so that gunicorn need not wait.
-func passOn(to, pipe *os.File) {
+func passOn(to *sink.Sink, pipe *os.File) {
 	lines := bufio.NewReaderSize(pipe, pipeBuf)
+	wait, count, size := patience, 0, 0 // of what may not have got through
 	for {
 		line, err := lines.ReadSlice('\n')
 		to.Write(line)
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return
+		}
+		count, size = count+1, size+len(line)
+		if count < sink.MaxLines/2 && size < sink.MaxBytes/2 {
+			continue
+		}
+		count, size = 0, 0
+		if to.Flush(wait) {
+			wait = patience
+		} else {
+			wait = 0 // until they read again
 		}
 	}
 }

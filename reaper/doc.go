@@ -9,7 +9,12 @@
 //     be learned it is reported as unknown; it is never made up.
 //   - A signal to a [Process] reaches that process or none, also when its pid
 //     has been given to another one meanwhile.
-//   - [Descendants] and [End] leave nothing of a tree behind.
+//
+// Two ways lead there, and the kernel decides once, at the start. Where a pidfd
+// tells how a reaped process ended, go-reap reaps whatever it likes, and each
+// status comes from a pidfd. Where it does not, go-reap would lose statuses: it
+// waits for any child and throws away what it learns. There it is not run, and
+// each dead child is looked up first and waited for by its pid.
 //
 // It knows nothing of gunicorn, of files, or of what a status means to anyone.
 package reaper

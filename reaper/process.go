@@ -1,7 +1,6 @@
 package reaper
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -115,33 +114,32 @@ func (p *Process) awaitExit() error {
 	})
 }
 
-// awaitStatus asks the kernel how the exited process ended, until it knows,
-// which is once somebody has reaped it, or statusGrace has passed.
-func (p *Process) awaitStatus(source statusSource) Status {
-	p.pidfd.SetReadDeadline(time.Now().Add(statusGrace))
+// awaitStatus blocks until the kernel tells by the pidfd how the process ended, which
+// it does once somebody has reaped it, or until statusGrace has passed.
+func (p *Process) awaitStatus() Status {
+	// A descriptor that takes no deadline is not waited for either, and where the
+	// wait fails the status is unknown.
+	_ = p.pidfd.SetReadDeadline(time.Now().Add(statusGrace))
 	var status Status
-	p.await(func(fd int) bool {
-		var final bool
-		status, final = source(fd)
-		return final
+	_ = p.await(func(fd int) bool {
+		status = fromPidfd(fd)
+		return status.Known()
 	})
 	return status
 }
 
-// statusSource asks how the process behind a pidfd ended. It is final where
-// asking again can bring no better answer.
-type statusSource func(pidfd int) (status Status, final bool)
+// reaped says whether somebody has waited for the process.
+func (p *Process) reaped() bool {
+	err := p.control(func(fd int) error { return unix.PidfdSendSignal(fd, 0, nil, 0) })
+	return err == unix.ESRCH || err == os.ErrProcessDone
+}
 
-// fromPidfd is the kernel's own memory of a reaped process: from Linux 6.15 a
-// pidfd that was opened in time keeps the exit status, whoever reaped. Older
-// kernels refuse the question, or (6.13, 6.14) leave the answer out.
-func fromPidfd(pidfd int) (Status, bool) {
-	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-	if err := unix.IoctlPidfdInfo(pidfd, &info); err != nil {
-		return Status{}, !errors.Is(err, unix.EINTR)
-	}
-	if info.Mask&unix.PIDFD_INFO_EXIT == 0 {
-		return Status{}, false // not reaped yet
-	}
-	return exited(unix.WaitStatus(info.Exit_code)), true
+// ourZombie says whether the process is a dead child of ours that waits to be
+// reaped.
+func (p *Process) ourZombie() bool {
+	var info unix.Siginfo
+	err := p.control(func(fd int) error {
+		return unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	})
+	return err == nil && info.Signo != 0
 }

@@ -13,37 +13,27 @@ import (
 
 	"github.com/hashicorp/go-reap"
 	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/internal/proc"
 )
 
-// lendAfter is how long no child may have died before go-reap gets its turn,
-// and lendAtLast how long a zombie waits for that at most. go-reap waits for
-// any child and throws the status away, and gunicorn dies together with its
-// workers: on kernels that do not keep a status for us, letting the storm pass
-// is what keeps the master's.
-const (
-	lendAfter  = 5 * time.Millisecond
-	lendAtLast = 100 * time.Millisecond
-)
+// lookAgain is how long a dead child may wait before go-reap is woken for it:
+// it is not told of one that has died before it began to listen.
+const lookAgain = 5 * time.Millisecond
 
 // Reaper reaps every child of this process. There can be only one, since the
 // kernel has one answer to "any child".
 //
-// One goroutine, its loop, owns all state. go-reap does the reaping under a
-// lock that the loop holds for reading, and lends only while a zombie waits
-// that is not a [Process]; a Process that is a child of ours is waited for by
-// its pid before that. One that go-reap took all the same, or that was never
-// ours, tells its status through its pidfd.
+// One goroutine, its loop, owns all state. Who reaps is told in the package's
+// comment: go-reap, beside the loop, or the loop itself.
 type Reaper struct {
-	source  statusSource
+	told    bool             // by pidfds, how processes ended: go-reap reaps
 	tracked map[int]*Process // by pid, until its status is there
 	calls   chan func()      // run by the loop
 	quit    chan struct{}
 	ended   sync.WaitGroup
 	buried  atomic.Int64 // see Reaped
-
-	lock   sync.RWMutex  // go-reap's, see Reaper
-	reaped reap.PidCh    // unbuffered: go-reap pauses at each until we look
-	done   chan struct{} // ends go-reap
+	reaped  reap.PidCh   // unbuffered: what go-reap has reaped
 }
 
 var errClosed = errors.New("the reaper is closed")
@@ -51,9 +41,9 @@ var errClosed = errors.New("the reaper is closed")
 // New starts reaping. A process that is not PID 1 becomes a child subreaper,
 // so that what its descendants leave behind becomes its child all the same.
 // It needs Linux 5.4, for pidfds, and /proc; the error says which is missing.
-func New() (*Reaper, error) { return start(fromPidfd) }
+func New() (*Reaper, error) { return start(pidfdsTell()) }
 
-func start(source statusSource) (*Reaper, error) {
+func start(told bool) (*Reaper, error) {
 	if err := probe(); err != nil {
 		return nil, err
 	}
@@ -63,34 +53,20 @@ func start(source statusSource) (*Reaper, error) {
 		}
 	}
 	r := &Reaper{
-		source:  source,
+		told:    told,
 		tracked: make(map[int]*Process),
 		calls:   make(chan func()),
 		quit:    make(chan struct{}),
 		reaped:  make(reap.PidCh),
-		done:    make(chan struct{}),
 	}
-	r.lock.RLock()
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, unix.SIGCHLD)
 	r.ended.Go(func() {
+		defer signal.Stop(children)
 		r.loop(children)
-		signal.Stop(children)
 	})
 	wake() // for those who died before we could be told
 	return r, nil
-}
-
-// probe makes sure that the kernel has what Process and Tree stand on.
-func probe() error {
-	if _, err := os.Stat("/proc/thread-self/children"); err != nil {
-		return fmt.Errorf("list children (/proc must be mounted, by a kernel with CONFIG_PROC_CHILDREN): %w", err)
-	}
-	fd, err := unix.PidfdOpen(os.Getpid(), 0)
-	if err != nil {
-		return fmt.Errorf("open a pidfd (Linux 5.4 or newer is needed): %w", err)
-	}
-	return unix.Close(fd)
 }
 
 // Reaped counts the children that were reaped so far, those that matter
@@ -142,15 +118,12 @@ func (r *Reaper) Open(pid int) (*Process, error) {
 }
 
 func (r *Reaper) open(pid int) (*Process, error) {
-	if p, ok := r.tracked[pid]; ok {
+	if p, ok := r.tracked[pid]; ok && !p.reaped() {
 		return p, nil
 	}
-	pidfd, err := unix.PidfdOpen(pid, 0)
-	if err == unix.ESRCH {
-		return nil, fmt.Errorf("process %d: %w", pid, os.ErrProcessDone)
-	}
+	pidfd, err := proc.Open(pid)
 	if err != nil {
-		return nil, fmt.Errorf("open process %d: %w", pid, err)
+		return nil, err
 	}
 	return r.follow(pid, pidfd)
 }
@@ -166,11 +139,37 @@ func (r *Reaper) follow(pid, pidfd int) (*Process, error) {
 		if p.awaitExit() != nil {
 			return // closed by settle
 		}
-		r.do(r.collect)
-		status := p.awaitStatus(r.source)
+		var status Status
+		if r.told {
+			status = p.awaitStatus()
+		} else {
+			r.bury(p)
+		}
 		r.do(func() { r.settle(p, status) })
 	})
 	return p, nil
+}
+
+// bury has the loop reap a process that has exited, which settles it. Where it
+// is the child of somebody else it may still become ours, when that one ends;
+// this takes no longer than statusGrace, or than until it was reaped elsewhere.
+func (r *Reaper) bury(p *Process) {
+	over := time.After(statusGrace)
+	for {
+		r.do(r.reap)
+		if p.reaped() {
+			return
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-p.done:
+			return
+		case <-over:
+			return
+		case <-r.quit:
+			return
+		}
+	}
 }
 
 // do runs f in the loop, unless the reaper is closed.
@@ -184,121 +183,85 @@ func (r *Reaper) do(f func()) {
 }
 
 func (r *Reaper) loop(children <-chan os.Signal) {
-	var lend <-chan time.Time
-	var since time.Time // when the oldest zombie was seen that go-reap is to take
-	stopped := make(chan struct{})
-	go func() {
-		reap.ReapChildren(r.reaped, nil, r.done, &r.lock)
-		close(stopped)
+	if r.told {
+		defer r.runGoReap()()
+	}
+	defer func() {
+		for _, p := range r.tracked {
+			p.pidfd.Close()
+		}
 	}()
-	defer r.close(stopped)
-
+	var late <-chan time.Time // while a dead child waits for go-reap
 	for {
 		select {
 		case f := <-r.calls:
 			f()
-			continue
+		case <-r.reaped:
+			r.buried.Add(1)
 		case <-children:
-		case <-lend:
-			wake() // go-reap too may not have been told of this one
-			r.lend()
-			since = time.Time{}
+			if !r.told {
+				r.reap()
+			} else if deadChild() != 0 {
+				late = time.After(lookAgain)
+			}
+		case <-late:
+			late = nil
+			if deadChild() != 0 {
+				wake()
+			}
 		case <-r.quit:
 			return
 		}
-		r.collect()
-		lend = nil
-		if !zombieWaits() {
-			continue
-		}
-		if since.IsZero() {
-			since = time.Now()
-		}
-		lend = time.After(min(lendAfter, time.Until(since.Add(lendAtLast))))
 	}
 }
 
 // wake makes go-reap and our loop look for dead children.
-func wake() { unix.Kill(os.Getpid(), unix.SIGCHLD) }
+func wake() { _ = unix.Kill(os.Getpid(), unix.SIGCHLD) } // everybody may signal themselves
 
-// close ends go-reap, which may just be waiting for the lock or for us.
-func (r *Reaper) close(stopped <-chan struct{}) {
-	close(r.done)
-	r.lock.RUnlock()
-	for {
-		select {
-		case <-r.reaped:
-		case <-stopped:
-			for _, p := range r.tracked {
-				p.pidfd.Close()
+// runGoReap starts go-reap, with no lock: nothing that it throws away is
+// missed. It returns what ends it, which may just be waiting for the loop.
+func (r *Reaper) runGoReap() (end func()) {
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		reap.ReapChildren(r.reaped, nil, done, nil)
+		close(stopped)
+	}()
+	return func() {
+		close(done)
+		for {
+			select {
+			case <-r.reaped:
+			case <-stopped:
+				return
 			}
-			return
 		}
 	}
 }
 
-// collect waits for those of our children that matter, by pid, and leaves all
-// others alone.
-func (r *Reaper) collect() {
-	for pid, p := range r.tracked {
-		var info unix.Siginfo
-		err := p.control(func(fd int) error {
-			return unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-		})
-		if err != nil || info.Signo == 0 {
-			continue // alive, or not a child of ours
+// reap waits for every dead child of ours, each by its pid, and keeps the
+// status of those that matter. Nobody else waits for our children here, so that
+// a pid stays its zombie's until we have waited for it.
+func (r *Reaper) reap() {
+	for {
+		pid := deadChild()
+		if pid == 0 {
+			return
 		}
-		// It is our zombie, so its pid is still its own.
+		p, ok := r.tracked[pid]
+		ok = ok && p.ourZombie() // and not one that has its pid after it
 		var ws unix.WaitStatus
-		if got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil); err == nil && got == pid {
-			r.buried.Add(1)
+		got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
+		if err == unix.ECHILD {
+			continue // somebody has waited for it all the same
+		}
+		if got != pid {
+			return
+		}
+		r.buried.Add(1)
+		if ok {
 			r.settle(p, exited(ws))
 		}
 	}
-}
-
-// zombieWaits says whether some dead child of ours has not been reaped.
-func zombieWaits() bool {
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-	return err == nil && info.Signo != 0
-}
-
-// lend gives go-reap its turn, until it finds no zombie any more. At each
-// child that it reports go-reap stands still, and we first take what matters
-// of those that have died meanwhile.
-func (r *Reaper) lend() {
-	back := make(chan struct{})
-	r.lock.RUnlock()
-	go func() {
-		r.lock.RLock()
-		close(back)
-	}()
-	for {
-		r.collect()
-		select {
-		case pid := <-r.reaped:
-			r.buried.Add(1)
-			r.taken(pid)
-		case <-back:
-			return
-		}
-	}
-}
-
-// taken deals with a child that go-reap reaped. For one that matters, the
-// pidfd is the only one left to ask.
-func (r *Reaper) taken(pid int) {
-	p, ok := r.tracked[pid]
-	if !ok {
-		return
-	}
-	var status Status
-	p.control(func(fd int) error {
-		status, _ = r.source(fd)
-		return nil
-	})
-	r.settle(p, status)
 }
 
 // settle publishes how a process ended, once.

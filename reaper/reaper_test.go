@@ -2,25 +2,30 @@ package reaper
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/internal/proc"
 )
 
 const deadline = time.Minute
 
 // newReaper starts the one reaper that a process can have, for one test.
-func newReaper(t *testing.T, source statusSource) *Reaper {
+func newReaper(t *testing.T, told bool) *Reaper {
 	t.Helper()
-	r, err := start(source)
+	r, err := start(told)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,52 +33,49 @@ func newReaper(t *testing.T, source statusSource) *Reaper {
 	return r
 }
 
-// noSource stands for a kernel before 6.15, which keeps no status for a pidfd.
-func noSource(int) (Status, bool) { return Status{}, true }
-
-func sources(t *testing.T, test func(t *testing.T, source statusSource, maxUnknown int)) {
-	t.Run("pidfd keeps the status", func(t *testing.T) {
-		if !kernelKeepsStatus(t) {
-			t.Skip("this kernel has no PIDFD_INFO_EXIT (Linux 6.15)")
+// kernels runs a test in both of the reaper's ways, as far as this kernel lets.
+func kernels(t *testing.T, test func(t *testing.T, told bool)) {
+	t.Run("told by pidfds", func(t *testing.T) {
+		if !pidfdsTell() {
+			t.Skip("no pidfd keeps a status here (Linux 6.15)")
 		}
-		test(t, fromPidfd, 0)
+		test(t, true)
 	})
-	t.Run("status only from wait", func(t *testing.T) { test(t, noSource, 10) })
+	t.Run("waiting by pid", func(t *testing.T) { test(t, false) })
 }
 
-func kernelKeepsStatus(t *testing.T) bool {
-	pidfd := -1
-	cmd := exec.Command("true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{PidFD: &pidfd}
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
+func TestReleaseIsComparedByNumbers(t *testing.T) {
+	for release, want := range map[string]bool{
+		"6.15.0": true, "6.15.0-rc1": true, "6.18.44-fc-v782": true, "7.0.1": true, "10.1": true,
+		"6.14.11": false, "6.1.0-13-amd64": false, "6.2": false, "5.15.0": false, "": false, "next": false,
+	} {
+		if got := atLeast(release, 6, 15); got != want {
+			t.Errorf("%q is 6.15 or newer: %v", release, got)
+		}
 	}
-	defer unix.Close(pidfd)
-	status, _ := fromPidfd(pidfd)
-	return status.Known()
 }
 
-// A thousand children exit with known codes while each leaves ten orphans that
-// die at the same moment: no zombie stays, no code is wrong, none is lost.
+// Ten thousand children exit with known codes, eight at a time, while each
+// leaves ten orphans that die at the same moment: no zombie stays, no code is
+// wrong, none is lost.
 func TestStatusesAreExactInAStormOfOrphans(t *testing.T) {
-	const children, atOnce = 1000, 2
-	sources(t, func(t *testing.T, source statusSource, maxUnknown int) {
-		r := newReaper(t, source)
+	children, atOnce := 10000, 8
+	if testing.Short() {
+		children = 500
+	}
+	kernels(t, func(t *testing.T, told bool) {
+		r := newReaper(t, told)
 		codes := make(chan int)
-		var unknown int
-		var mu sync.Mutex
+		var unknown, wrong atomic.Int64
 		var all sync.WaitGroup
 		for range atOnce {
 			all.Go(func() {
 				for want := range codes {
-					status := dieWithOrphans(t, r, want)
-					switch {
+					switch status := dieWithOrphans(t, r, want); {
 					case !status.Known():
-						mu.Lock()
-						unknown++
-						mu.Unlock()
+						unknown.Add(1)
 					case status.ExitCode() != want:
-						t.Errorf("%v, want exit code %d", status, want)
+						wrong.Add(1)
 					}
 				}
 			})
@@ -83,32 +85,41 @@ func TestStatusesAreExactInAStormOfOrphans(t *testing.T) {
 		}
 		close(codes)
 		all.Wait()
-		t.Logf("%d of %d statuses unknown", unknown, children)
-		if unknown > maxUnknown {
-			t.Errorf("%d of %d statuses unknown, want at most %d", unknown, children, maxUnknown)
-		}
 		awaitNoChildren(t)
+		t.Logf("%d exits: %d unknown, %d wrong; %d reaped", children, unknown.Load(), wrong.Load(), r.Reaped())
+		if want := int64(children) * (1 + orphans); r.Reaped() != want {
+			t.Errorf("%d reaped, want %d", r.Reaped(), want)
+		}
+		if unknown.Load() != 0 || wrong.Load() != 0 {
+			t.Errorf("of %d exits %d unknown and %d wrong, want none", children, unknown.Load(), wrong.Load())
+		}
 	})
 }
 
-// dieWithOrphans starts a shell that has ten children and lets all eleven die
-// at once, the shell with the given exit code.
+// orphans is how many dieWithOrphans leaves.
+const orphans = 10
+
+// dieWithOrphans starts a shell that has ten children, and has it exit with the
+// given code. The ten end when the shell does: it alone holds the other end of
+// what they read from.
 func dieWithOrphans(t *testing.T, r *Reaper, code int) Status {
-	const script = `for i in 1 2 3 4 5 6 7 8 9 10; do read _ <&0 & done; echo; read _; exit $1`
-	stdin, hold := pipe(t)
+	const script = `for i in 1 2 3 4 5 6 7 8 9 10; do (exec 4>&-; read _ <&3) & done; echo; read _; exit $1`
+	stdin, release := pipe(t)
 	ready, stdout := pipe(t)
+	theirs, alive := pipe(t)
 	p, err := r.Start([]string{"sh", "-c", script, "sh", fmt.Sprint(code)}, &syscall.ProcAttr{
 		Env:   os.Environ(),
-		Files: []uintptr{stdin.Fd(), stdout.Fd(), os.Stderr.Fd()},
+		Files: []uintptr{stdin.Fd(), stdout.Fd(), os.Stderr.Fd(), theirs.Fd(), alive.Fd()},
 	})
 	if err != nil {
 		t.Error(err)
 		return Status{}
 	}
-	stdin.Close()
-	stdout.Close()
+	for _, f := range []*os.File{stdin, stdout, theirs, alive} {
+		f.Close()
+	}
 	ready.Read(make([]byte, 1)) // all ten have been forked
-	hold.Close()
+	release.Close()
 	defer ready.Close()
 	return await(t, p)
 }
@@ -137,7 +148,8 @@ func awaitNoChildren(t *testing.T) {
 	t.Helper()
 	var left []int
 	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if left = Children(os.Getpid()); len(left) == 0 {
+		var err error
+		if left, err = proc.Children(os.Getpid()); err == nil && len(left) == 0 {
 			return
 		}
 	}
@@ -158,8 +170,8 @@ func shell(t *testing.T, r *Reaper, script string, args ...string) *Process {
 }
 
 func TestStatusSaysHowAProcessEnded(t *testing.T) {
-	sources(t, func(t *testing.T, source statusSource, _ int) {
-		r := newReaper(t, source)
+	kernels(t, func(t *testing.T, told bool) {
+		r := newReaper(t, told)
 		for _, test := range []struct {
 			script, want string
 			code         int
@@ -187,8 +199,8 @@ func TestUnknownStatusIsNotMadeUp(t *testing.T) {
 // A grandchild that becomes ours when its parent goes, as a promoted gunicorn
 // master does, counts the same as a process that we started.
 func TestInheritedProcessKeepsItsStatus(t *testing.T) {
-	sources(t, func(t *testing.T, source statusSource, _ int) {
-		r := newReaper(t, source)
+	kernels(t, func(t *testing.T, told bool) {
+		r := newReaper(t, told)
 		for range 50 {
 			dir := t.TempDir()
 			childFifo, parentFifo := mkfifo(t, dir, "child"), mkfifo(t, dir, "parent")
@@ -234,7 +246,7 @@ func release(t *testing.T, p *Process, fifo string) {
 func awaitChild(t *testing.T, pid int) int {
 	t.Helper()
 	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if c := Children(pid); len(c) > 0 {
+		if c, err := proc.Children(pid); err == nil && len(c) > 0 {
 			return c[0]
 		}
 	}
@@ -245,8 +257,8 @@ func awaitChild(t *testing.T, pid int) int {
 // A process that never becomes our child tells its status once its own parent
 // has reaped it, where the kernel keeps it; elsewhere it is unknown.
 func TestStatusOfSomebodyElsesChild(t *testing.T) {
-	sources(t, func(t *testing.T, source statusSource, maxUnknown int) {
-		r := newReaper(t, source)
+	kernels(t, func(t *testing.T, told bool) {
+		r := newReaper(t, told)
 		parent := shell(t, r, `sh -c 'kill -STOP $$; exit 5' & while kill -0 $! 2>/dev/null; do wait $!; done; sleep 60`)
 		child, err := r.Open(awaitChild(t, parent.PID()))
 		if err != nil {
@@ -255,8 +267,8 @@ func TestStatusOfSomebodyElsesChild(t *testing.T) {
 		awaitState(t, child.PID(), 'T')
 		child.Signal(unix.SIGCONT)
 		status := await(t, child)
-		if known := maxUnknown == 0; status.Known() != known || known && status.ExitCode() != 5 {
-			t.Errorf("status %v, want it known: %v", status, known)
+		if status.Known() != told || told && status.ExitCode() != 5 {
+			t.Errorf("status %v, want it known: %v", status, told)
 		}
 		parent.Signal(unix.SIGKILL)
 		await(t, parent)
@@ -267,28 +279,11 @@ func TestStatusOfSomebodyElsesChild(t *testing.T) {
 func awaitState(t *testing.T, pid int, state byte) {
 	t.Helper()
 	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if info, err := Stat(pid); err == nil && info.State == state {
+		if info, err := proc.Stat(pid); err == nil && info.State == state {
 			return
 		}
 	}
 	t.Fatalf("process %d does not get to state %c", pid, state)
-}
-
-func TestStatTellsWhoExits(t *testing.T) {
-	sleep := exec.Command("sleep", "3600")
-	if err := sleep.Start(); err != nil {
-		t.Fatal(err)
-	}
-	pid := sleep.Process.Pid
-	if info, err := Stat(pid); err != nil || info.Exiting {
-		t.Errorf("%+v, %v before its end", info, err)
-	}
-	sleep.Process.Kill()
-	awaitState(t, pid, 'Z')
-	if info, err := Stat(pid); err != nil || !info.Exiting {
-		t.Errorf("%+v, %v at its end", info, err)
-	}
-	sleep.Wait()
 }
 
 // awaitEnd ends what a test may have left behind.
@@ -296,14 +291,14 @@ func awaitEnd(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	if err := End(ctx, func() []Info { return Descendants(os.Getpid()) }); err != nil {
+	if err := proc.End(ctx, func() ([]proc.Info, error) { return proc.Descendants(os.Getpid()) }); err != nil {
 		t.Error(err)
 	}
 	awaitNoChildren(t)
 }
 
 func TestSignalAfterTheEndIsRefused(t *testing.T) {
-	r := newReaper(t, fromPidfd)
+	r := newReaper(t, pidfdsTell())
 	p := shell(t, r, "exit 0")
 	await(t, p)
 	if err := p.Signal(unix.SIGTERM); err != os.ErrProcessDone {
@@ -312,15 +307,80 @@ func TestSignalAfterTheEndIsRefused(t *testing.T) {
 }
 
 func TestMissingProgramIsTold(t *testing.T) {
-	r := newReaper(t, fromPidfd)
+	r := newReaper(t, pidfdsTell())
 	_, err := r.Start([]string{"no-such-program"}, &syscall.ProcAttr{})
 	if err == nil || !strings.Contains(err.Error(), "no-such-program") {
 		t.Errorf("error %v does not name the program", err)
 	}
 }
 
+// The child that a failed start leaves is reaped, whoever comes first to it.
+func TestFailedStartsAreToldAndLeaveNothing(t *testing.T) {
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain")
+	if err := os.WriteFile(plain, []byte("no program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	kernels(t, func(t *testing.T, told bool) {
+		r := newReaper(t, told)
+		for range 200 {
+			if _, err := r.Start([]string{"no-such-program"}, &syscall.ProcAttr{}); !errors.Is(err, exec.ErrNotFound) {
+				t.Fatalf("error %v, want exec.ErrNotFound", err)
+			}
+			if _, err := r.Start([]string{dir + "/none"}, &syscall.ProcAttr{}); !errors.Is(err, fs.ErrNotExist) {
+				t.Fatalf("error %v, want fs.ErrNotExist", err)
+			}
+			if _, err := r.Start([]string{plain}, &syscall.ProcAttr{}); !errors.Is(err, unix.ENOEXEC) {
+				t.Fatalf("error %v, want ENOEXEC", err)
+			}
+		}
+		awaitNoChildren(t)
+	})
+}
+
+// A child that dies before anybody has begun to reap is reaped all the same.
+func TestZombieFromBeforeTheReaperIsReaped(t *testing.T) {
+	kernels(t, func(t *testing.T, told bool) {
+		for range 50 {
+			cmd := exec.Command("true")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			awaitState(t, cmd.Process.Pid, 'Z')
+			r, err := start(told)
+			if err != nil {
+				t.Fatal(err)
+			}
+			awaitNoChildren(t)
+			r.Close()
+		}
+	})
+}
+
+// Whoever dies as another's child and then becomes ours keeps its status, also
+// where only waiting tells it.
+func TestZombieThatIsInheritedKeepsItsStatus(t *testing.T) {
+	kernels(t, func(t *testing.T, told bool) {
+		r := newReaper(t, told)
+		fifo := mkfifo(t, t.TempDir(), "child")
+		parent := shell(t, r, `sh -c 'read _ <"$1"; exit 7' sh "$1" & kill -STOP $$`, fifo)
+		child, err := r.Open(awaitChild(t, parent.PID()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitState(t, parent.PID(), 'T')
+		release(t, child, fifo)
+		awaitState(t, child.PID(), 'Z')
+		parent.Signal(unix.SIGKILL)
+		if status := await(t, child); status.ExitCode() != 7 {
+			t.Errorf("%v, want exit code 7", status)
+		}
+		awaitNoChildren(t)
+	})
+}
+
 func TestStoppedIsSeenOnce(t *testing.T) {
-	r := newReaper(t, fromPidfd)
+	r := newReaper(t, pidfdsTell())
 	p := shell(t, r, "kill -STOP $$; exit 4")
 	awaitState(t, p.PID(), 'T')
 	if !p.Stopped() {
@@ -333,22 +393,4 @@ func TestStoppedIsSeenOnce(t *testing.T) {
 	if status := await(t, p); status.ExitCode() != 4 {
 		t.Errorf("%v, want exit code 4", status)
 	}
-}
-
-// A tree that forks while it is being killed is ended all the same.
-func TestEndLeavesNothingOfATree(t *testing.T) {
-	r := newReaper(t, fromPidfd)
-	p := shell(t, r, `trap '' TERM HUP INT
-		grow() { (sleep 60 & sleep 60) & (setsid sh -c 'sleep 60 & sleep 60') & }
-		for i in 1 2 3 4 5; do grow; done; while :; do sleep 0.01 & wait $!; done`)
-	awaitChild(t, p.PID())
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	if err := End(ctx, func() []Info { return Descendants(os.Getpid()) }); err != nil {
-		t.Fatal(err)
-	}
-	if status := await(t, p); status.Signal() != unix.SIGKILL {
-		t.Errorf("%v, want killed by SIGKILL", status)
-	}
-	awaitNoChildren(t)
 }

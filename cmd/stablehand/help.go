@@ -22,10 +22,13 @@ reload, status and healthcheck ask the stablehand that runs here, and tell more
 with --help.
 
 Signals, while gunicorn runs: HUP or USR2 begins a handoff; TERM stops
-gracefully, INT and QUIT quickly; USR1 reopens logs; TTIN and TTOU give the
-serving generation one worker more or less.
+gracefully, INT and QUIT quickly, after TERM, too; USR1 reopens logs; TTIN and
+TTOU give the serving generation one worker more or less. A command that is no
+gunicorn by its words, and none of whose processes is one by the time
+STABLEHAND_READY_TIMEOUT is over, gets each signal itself.
 
 Exit codes: gunicorn's own, or the command's; 128+n where signal n killed it;
-1 where stablehand failed; 2 for wrong words or a wrong environment, 126 for a
-command that cannot be run, 127 for one that is not there.
+1 where stablehand failed, or could not learn how gunicorn ended; 2 for wrong
+words or a wrong environment, 126 for a command that cannot be run, 127 for one
+that is not there.
 `

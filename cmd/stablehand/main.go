@@ -4,17 +4,22 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/kballard/go-shellquote"
+	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/entrypoint"
+	"github.com/stablehand/stablehand/entrypoint/sink"
 	"github.com/stablehand/stablehand/entrypoint/watch"
 )
 
@@ -59,13 +64,28 @@ func run(words []string) int {
 	if err != nil {
 		return refuseAs(config, stderr, err)
 	}
-	return entrypoint.Run(config, command, entrypoint.NewLog(config, stderr))
+	outliveReaders()
+	log, lines := entrypoint.OpenLog(config, stderr)
+	defer lines.Close(lastWords)
+	return entrypoint.Run(config, command, log)
 }
 
+// lastWords is how long the end waits for somebody to read what was said last.
+const lastWords = time.Second
+
+// outliveReaders has a write to a pipe that nobody reads any more fail, and not
+// end us: the exit code is to be told all the same. Unlike a signal that is
+// ignored, one that is caught is nothing that a command inherits.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) }
+
 // refuse tells what is wrong, a line each, before anything has been started.
-func refuse(stderr io.Writer, errs ...error) int {
+// Nobody need read it.
+func refuse(stderr *os.File, errs ...error) int {
+	outliveReaders()
+	lines := sink.New(stderr, nil)
+	defer lines.Close(lastWords)
 	for _, err := range errs {
-		fmt.Fprintln(stderr, "stablehand:", err)
+		fmt.Fprintln(lines, "stablehand:", err)
 	}
 	return entrypoint.ExitUsage
 }
@@ -75,11 +95,17 @@ func refuseAs(c entrypoint.Config, stderr *os.File, errs ...error) int {
 	if c.LogFormat != "json" {
 		return refuse(stderr, errs...)
 	}
+	outliveReaders()
+	log, lines := entrypoint.OpenLog(c, stderr)
+	defer lines.Close(lastWords)
 	for _, err := range errs {
-		entrypoint.NewLog(c, stderr).Error("refused: nothing was started", "reason", err, "serving", 0, "code", entrypoint.ExitUsage)
+		log.Error("refused: nothing was started", "reason", err, "serving", 0, "code", entrypoint.ExitUsage)
 	}
 	return entrypoint.ExitUsage
 }
+
+// watchedLimit is how long the table waits for a file system.
+const watchedLimit = 2 * time.Second
 
 // printEnv prints the table of variables, and what WATCH leads to.
 func printEnv(out io.Writer, c entrypoint.Config) {
@@ -88,7 +114,9 @@ func printEnv(out io.Writer, c entrypoint.Config) {
 		rows = append(rows, []string{v.Name, v.Value, v.Default, v.Meaning})
 	}
 	printTable(out, rows)
-	resolved, err := watch.Resolve(c.WatchOptions(nil))
+	ctx, done := context.WithTimeout(context.Background(), watchedLimit)
+	defer done()
+	resolved, err := watch.Resolve(ctx, c.WatchOptions(nil))
 	if err != nil || len(resolved) == 0 {
 		return // ReadConfig has refused what Resolve would
 	}

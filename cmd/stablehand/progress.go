@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stablehand/stablehand/entrypoint/control"
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 const (
@@ -25,7 +25,7 @@ type progress struct {
 	out     io.Writer
 	columns int // of the terminal, 0 where there is none
 	asked   time.Time
-	handoff control.Handoff // as it was last told
+	handoff status.Handoff // as it was last told
 
 	drawn  int       // how long the line on the terminal is
 	waits  bool      // it was said that the handoff waits
@@ -40,7 +40,7 @@ func newProgress(out io.Writer, columns int, now time.Time) *progress {
 
 // told takes note of how the handoff stands. Of what came between two calls
 // each step is in the later one.
-func (p *progress) told(h control.Handoff, now time.Time) {
+func (p *progress) told(h status.Handoff, now time.Time) {
 	p.handoff = h
 	if p.columns > 0 {
 		p.draw(now)
@@ -56,9 +56,9 @@ func (p *progress) told(h control.Handoff, now time.Time) {
 	}
 	for ; p.steps < len(h.Steps); p.steps++ {
 		step := h.Steps[p.steps]
-		p.sayStep(now, step.Name, seconds(step.Took), done(step.Name, h))
+		p.sayStep(now, string(step.Step), seconds(step.Took), done(step.Step, h))
 	}
-	if h.Outcome == control.HandedOff {
+	if h.Outcome == status.HandedOff {
 		p.sayStep(now, "done", seconds(h.Took), serves(h))
 	}
 }
@@ -72,7 +72,7 @@ func (p *progress) tick(now time.Time) {
 	case p.handoff.Step == "":
 		p.say(now, "no answer yet for %s", span(now.Sub(p.asked)))
 	default:
-		p.sayStep(now, p.handoff.Step, span(now.Sub(p.handoff.Since)), "still at it: "+doing(p.handoff))
+		p.sayStep(now, string(p.handoff.Step), span(now.Sub(p.handoff.Since)), "still at it: "+doing(p.handoff))
 	}
 }
 
@@ -110,7 +110,7 @@ func (p *progress) line(now time.Time) string {
 	switch {
 	case h.Step == "" && !h.Over():
 		return "asking for a handoff  " + moving(now.Sub(p.asked))
-	case h.Outcome == control.HandedOff:
+	case h.Outcome == status.HandedOff:
 		return fmt.Sprintf("done in %s, %s:%s", seconds(h.Took), serves(h), took(h))
 	case h.Over():
 		return fmt.Sprintf("handoff from generation %d to %d:%s", h.From, h.Generation, took(h))
@@ -122,60 +122,60 @@ func (p *progress) line(now time.Time) string {
 }
 
 // took lists the steps that are done, with their times.
-func took(h control.Handoff) string {
+func took(h status.Handoff) string {
 	var list []string
 	for _, step := range h.Steps {
-		list = append(list, " "+step.Name+" "+seconds(step.Took))
+		list = append(list, " "+string(step.Step)+" "+seconds(step.Took))
 	}
 	return strings.Join(list, ",")
 }
 
 // doing is what a handoff is at.
-func doing(h control.Handoff) string {
+func doing(h status.Handoff) string {
 	switch h.Step {
-	case "wait":
+	case status.Wait:
 		if h.WaitsFor == "" {
 			return "waiting for its turn"
 		}
 		return "waiting for " + h.WaitsFor + " to end"
-	case "spawn":
+	case status.Spawn:
 		return "starting the successor"
-	case "warm":
+	case status.Warm:
 		if h.Successor.All == 0 {
 			return "successor started, no workers yet"
 		}
 		return "workers ready " + ready(h.Successor)
-	case "soak":
+	case status.Soak:
 		return "soaking"
-	case "retire":
+	case status.Retire:
 		return "old retiring"
-	case "promote":
+	case status.Promote:
 		return "successor being promoted"
 	}
-	return h.Step
+	return string(h.Step)
 }
 
 // done is what a step has come to.
-func done(step string, h control.Handoff) string {
+func done(step status.Step, h status.Handoff) string {
 	switch step {
-	case "spawn":
+	case status.Spawn:
 		return "successor started"
-	case "warm":
+	case status.Warm:
 		return "workers ready " + ready(h.Successor)
-	case "soak":
+	case status.Soak:
 		return "soaked"
-	case "retire":
+	case status.Retire:
 		return "old retired"
-	case "promote":
+	case status.Promote:
 		return "successor promoted"
 	}
-	return step
+	return string(step)
 }
 
-func serves(h control.Handoff) string { return fmt.Sprintf("generation %d serves", h.Generation) }
+func serves(h status.Handoff) string { return fmt.Sprintf("generation %d serves", h.Generation) }
 
 // ready is how many of the workers are ready.
-func ready(w control.Workers) string {
+func ready(w status.Workers) string {
 	if w.Blind {
 		return fmt.Sprintf("? of %d", w.All)
 	}

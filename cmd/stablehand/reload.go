@@ -10,20 +10,21 @@ import (
 
 	"github.com/stablehand/stablehand/entrypoint"
 	"github.com/stablehand/stablehand/entrypoint/control"
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 const reloadUsage = `usage: stablehand reload [--timeout DURATION] [--no-wait]
 
 Asks for a handoff, and shows how it goes until it is over. During another
 handoff it is the one after that: only that one has surely read what is on disk
-now. Ctrl-C ends the wait, and not the handoff.
+now. Ctrl-C and --timeout end the wait: a handoff that has begun goes on, and
+one that has not is no longer asked for.
 
   --timeout DURATION  wait no longer than this, such as 90s or 5m
   --no-wait           do not wait at all
 
 Exit codes: 0 the new generation serves; 1 it does not, and why; 2 wrong words;
-3 no stablehand runs here; 4 the time is over, and the handoff goes on; 130
-after Ctrl-C.
+3 no stablehand runs here; 4 the time is over; 130 after Ctrl-C.
 `
 
 // reload asks for a handoff and tells what becomes of it.
@@ -41,7 +42,7 @@ func reload(words []string) int {
 		return follow(ctx, client)
 	}
 	if err := client.ReloadSoon(ctx); err != nil {
-		return reloadFailed(ctx, control.Handoff{}, err)
+		return reloadFailed(ctx, status.Handoff{}, err)
 	}
 	fmt.Println("asked for a handoff: stablehand status shows how it goes")
 	return 0
@@ -51,9 +52,9 @@ func reload(words []string) int {
 func follow(ctx context.Context, client *control.Client) int {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt)
-	moved, ended := make(chan control.Handoff), make(chan error, 1)
+	moved, ended := make(chan status.Handoff), make(chan error, 1)
 	go func() {
-		_, err := client.Reload(ctx, func(h control.Handoff) { moved <- h })
+		_, err := client.Reload(ctx, func(h status.Handoff) { moved <- h })
 		ended <- err
 	}()
 	columns, _ := screen(os.Stdout)
@@ -81,7 +82,7 @@ func follow(ctx context.Context, client *control.Client) int {
 }
 
 // reloadFailed tells why nobody can tell what became of the handoff.
-func reloadFailed(ctx context.Context, h control.Handoff, err error) int {
+func reloadFailed(ctx context.Context, h status.Handoff, err error) int {
 	if ctx.Err() == nil {
 		return failed(ctx, "reload", err)
 	}
@@ -89,37 +90,42 @@ func reloadFailed(ctx context.Context, h control.Handoff, err error) int {
 	return exitTimeout
 }
 
-// goesOn tells what becomes of a handoff that nobody waits for any more.
-func goesOn(h control.Handoff) string {
-	if h.Step == "" {
+// goesOn tells what becomes of a handoff that nobody waits for any more. One that
+// has not begun comes all the same where somebody else asks for it, or something
+// has changed.
+func goesOn(h status.Handoff) string {
+	switch h.Step {
+	case "":
 		return "no answer came, so that there may be no handoff"
+	case status.Wait:
+		return fmt.Sprintf("the handoff had not begun (%s), and is no longer asked for: stablehand status shows whether one comes all the same", doing(h))
 	}
 	return fmt.Sprintf("the handoff goes on (%s): stablehand status shows how", doing(h))
 }
 
 // outcome tells why a handoff has failed, if it has, and what comes now. It
 // returns the code to exit with.
-func outcome(client *control.Client, h control.Handoff) int {
-	if h.Outcome == control.HandedOff {
+func outcome(client *control.Client, h status.Handoff) int {
+	if h.Outcome == status.HandedOff {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "stablehand: reload: %s\n", ending(h))
 	switch h.Outcome {
-	case control.RolledBack:
+	case status.RolledBack:
 		fmt.Fprintf(os.Stderr, "stablehand: generation %d serves as before; %s; gunicorn's own lines are in the log\n",
 			h.From, nextTry(client, h))
-	case control.Lost:
+	case status.Lost:
 		fmt.Fprintln(os.Stderr, "stablehand: nothing serves any more; gunicorn's own lines are in the log")
 	}
 	return entrypoint.ExitFailed
 }
 
 // ending is how a handoff ended that did not succeed.
-func ending(h control.Handoff) string {
+func ending(h status.Handoff) string {
 	what := map[string]string{
-		control.RolledBack: "rolled back",
-		control.Stopped:    "stopped",
-		control.Lost:       "failed with no way back",
+		status.RolledBack: "rolled back",
+		status.Stopped:    "stopped",
+		status.Lost:       "failed with no way back",
 	}[h.Outcome]
 	if h.Generation != 0 {
 		what += fmt.Sprintf(" in step %s after %s", h.Step, seconds(h.Took))
@@ -128,14 +134,14 @@ func ending(h control.Handoff) string {
 }
 
 // nextTry tells when a handoff that was rolled back is tried again.
-func nextTry(client *control.Client, h control.Handoff) string {
+func nextTry(client *control.Client, h status.Handoff) string {
 	if h.Retry > 0 {
 		return "tried again in " + seconds(h.Retry)
 	}
 	ctx, cancel := within(askTimeout)
 	defer cancel()
-	status, err := client.Status(ctx)
-	if err == nil && (status.Next != nil || status.Handoff != nil) {
+	now, err := client.Status(ctx)
+	if err == nil && (now.Next != nil || now.Handoff != nil) {
 		return "the next handoff comes at once"
 	}
 	return "not tried again by itself"

@@ -14,7 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/stablehand/stablehand/entrypoint/control"
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 const statusUsage = `usage: stablehand status [--json | --watch]
@@ -54,7 +54,9 @@ func showStatus(words []string) int {
 	if err != nil {
 		return failed(ctx, "status", err)
 	}
-	os.Stdout.Write(text)
+	if _, err := os.Stdout.Write(text); err != nil {
+		return failed(ctx, "status", err)
+	}
 	return 0
 }
 
@@ -70,8 +72,8 @@ func ask(ctx context.Context, asJSON bool) ([]byte, error) {
 		err = json.Indent(&text, answer, "", "  ")
 		return text.Bytes(), err
 	}
-	status, err := client.Status(ctx)
-	printStatus(&text, status, time.Now())
+	now, err := client.Status(ctx)
+	printStatus(&text, now, time.Now())
 	return text.Bytes(), err
 }
 
@@ -115,7 +117,7 @@ func fit(text string, columns, rows int) string {
 }
 
 // printStatus prints how things stand, for people.
-func printStatus(out io.Writer, s control.Status, now time.Time) {
+func printStatus(out io.Writer, s status.Status, now time.Time) {
 	fmt.Fprintf(out, "%s\n\n", verdict(s))
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer table.Flush()
@@ -147,15 +149,15 @@ func printStatus(out io.Writer, s control.Status, now time.Time) {
 }
 
 // verdict is in one line what an operator wants to know first.
-func verdict(s control.Status) string {
+func verdict(s status.Status) string {
 	switch why := s.NotServing(); {
-	case why != "" && s.Phase == control.Serving:
+	case why != "" && s.Phase == status.Serving:
 		return "NOT SERVING: " + why
-	case s.Phase == control.Booting:
+	case s.Phase == status.Booting:
 		return "BOOTING: nothing serves yet"
 	case why != "":
 		return "STOPPING"
-	case s.Phase == control.Stopping:
+	case s.Phase == status.Stopping:
 		return "STOPPING, and serving still"
 	case s.Handoff != nil:
 		return "SERVING; a handoff is under way"
@@ -164,7 +166,7 @@ func verdict(s control.Status) string {
 	if s.InSync != nil && !*s.InSync {
 		text += ", but NOT what is on disk"
 	}
-	if s.LastHandoff != nil && s.LastHandoff.Outcome == control.RolledBack {
+	if s.LastHandoff != nil && s.LastHandoff.Outcome == status.RolledBack {
 		text += "; the last handoff was rolled back"
 	}
 	return text
@@ -172,12 +174,12 @@ func verdict(s control.Status) string {
 
 // shown is a generation and what it is.
 type shown struct {
-	*control.Generation
+	*status.Generation
 	is string
 }
 
 // generations lists those that are there, oldest first.
-func generations(s control.Status) []shown {
+func generations(s status.Status) []shown {
 	var list []shown
 	for _, g := range []shown{{s.Retiring, "retiring"}, {s.Serving, "serving"}, {s.Successor, "coming up"}} {
 		if g.Generation != nil {
@@ -202,18 +204,18 @@ func onDisk(inSync bool) string {
 	return "is NOT what serves"
 }
 
-func printSteps(row func(name, format string, args ...any), h control.Handoff) {
+func printSteps(row func(name, format string, args ...any), h status.Handoff) {
 	for _, step := range h.Steps {
-		row("", "%s, %s", done(step.Name, h), seconds(step.Took))
+		row("", "%s, %s", done(step.Step, h), seconds(step.Took))
 	}
 }
 
-func printLast(row func(name, format string, args ...any), h control.Handoff, now time.Time) {
+func printLast(row func(name, format string, args ...any), h status.Handoff, now time.Time) {
 	ended := h.Began.Add(time.Duration(h.Took * float64(time.Second)))
 	row("last handoff", "generation %d to %d, reason: %s", h.From, h.Generation, h.Reason)
 	row("", "ended %s ago, at %s", span(now.Sub(ended)), ended.Local().Format(time.DateTime))
 	printSteps(row, h)
-	if h.Outcome == control.HandedOff {
+	if h.Outcome == status.HandedOff {
 		row("", "done in %s", seconds(h.Took))
 		return
 	}
@@ -228,14 +230,14 @@ func when(at, now time.Time) string {
 	return "as soon as can be"
 }
 
-func totals(t control.Totals) string {
+func totals(t status.Totals) string {
 	return fmt.Sprintf("%d handed off, %d rolled back, %d zombies reaped, %d watch errors",
-		t.Handoffs[control.HandedOff], t.Handoffs[control.RolledBack], t.Reaped, t.WatchErrors)
+		t.Handoffs[status.HandedOff], t.Handoffs[status.RolledBack], t.Reaped, t.WatchErrors)
 }
 
 // printWatched prints a path in WATCH, and what it leads to where that is not
 // just itself.
-func printWatched(row func(name, format string, args ...any), w control.Watched) {
+func printWatched(row func(name, format string, args ...any), w status.Watched) {
 	files := "1 file"
 	if w.Files != 1 {
 		files = fmt.Sprintf("%d files", w.Files)

@@ -18,6 +18,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 // ErrNothingRuns is the error of asking where no stablehand answers.
@@ -132,8 +134,8 @@ func (b *body) converse(request *http.Request) error {
 }
 
 // Status asks how things stand.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	var status Status
+func (c *Client) Status(ctx context.Context) (status.Status, error) {
+	var status status.Status
 	text, err := c.StatusJSON(ctx)
 	if err != nil {
 		return status, err
@@ -154,15 +156,15 @@ func (c *Client) StatusJSON(ctx context.Context) ([]byte, error) {
 
 // Reload asks for a handoff and waits until it is over; report is told each
 // time that it has moved on.
-func (c *Client) Reload(ctx context.Context, report func(Handoff)) (Handoff, error) {
-	var h Handoff
+func (c *Client) Reload(ctx context.Context, report func(status.Handoff)) (status.Handoff, error) {
+	var h status.Handoff
 	answer, err := c.ask(ctx, http.MethodPost, "/-/reload", ndjson)
 	if err != nil {
 		return h, err
 	}
 	defer answer.Close()
 	for lines := json.NewDecoder(answer); !h.Over(); report(h) {
-		h = Handoff{}
+		h = status.Handoff{}
 		if err := lines.Decode(&h); err != nil {
 			if ctx.Err() != nil {
 				return h, ctx.Err()

@@ -5,6 +5,8 @@ import (
 	"mime"
 	"strconv"
 	"strings"
+
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 // exposition writes metrics in one of two text formats: Prometheus's own,
@@ -54,8 +56,7 @@ func (e *exposition) family(m Metric) {
 	if e.open {
 		name, escapes = strings.TrimSuffix(name, "_total"), labelEscapes
 	}
-	e.WriteString("# HELP " + name + " ")
-	escapes.WriteString(e, m.Help)
+	e.WriteString("# HELP " + name + " " + escapes.Replace(m.Help))
 	e.WriteString("\n# TYPE " + name + " " + m.Type + "\n")
 }
 
@@ -67,9 +68,7 @@ func (e *exposition) sample(name string, value float64, labels ...string) {
 func (e *exposition) line(name, value string, labels []string) {
 	e.WriteString(name)
 	for i := 0; i < len(labels); i += 2 {
-		e.WriteString(map[bool]string{true: "{", false: ","}[i == 0] + labels[i] + `="`)
-		labelEscapes.WriteString(e, labels[i+1])
-		e.WriteString(`"`)
+		e.WriteString(map[bool]string{true: "{", false: ","}[i == 0] + labels[i] + `="` + labelEscapes.Replace(labels[i+1]) + `"`)
 	}
 	if len(labels) > 0 {
 		e.WriteString("}")
@@ -87,7 +86,7 @@ func (e *exposition) float(v float64) string {
 }
 
 // histogram writes the lines of one, whose buckets add up.
-func (e *exposition) histogram(name string, h *Histogram, labels ...string) {
+func (e *exposition) histogram(name string, h *status.Histogram, labels ...string) {
 	count := func(suffix string, n uint64, labels ...string) {
 		e.line(name+suffix, strconv.FormatUint(n, 10), labels)
 	}

@@ -10,21 +10,23 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 // full is a status with a value for every metric.
-func full() Status {
+func full() status.Status {
 	in := false
-	h := NewHistogram()
+	h := status.NewHistogram()
 	for _, seconds := range []float64{0.05, 0.3, 400} {
 		h.Observe(seconds)
 	}
-	return Status{
-		Version: "v1 \"x\\y\nz", Started: time.UnixMilli(1_795_400_000_125), InSync: &in, Handoff: new(Handoff),
-		Serving: &Generation{Number: 7, Since: time.UnixMilli(1_795_400_000_000), Workers: Workers{All: 3, Ready: 2}},
-		Totals: Totals{
-			Handoffs: map[string]int{HandedOff: 6, RolledBack: 1, Stopped: 0, Lost: 0},
-			Steps:    map[string]*Histogram{"spawn": h, "warm": NewHistogram()},
+	return status.Status{
+		Version: "v1 \"x\\y\nz", Started: time.UnixMilli(1_795_400_000_125), InSync: &in, Handoff: new(status.Handoff),
+		Serving: &status.Generation{Number: 7, Since: time.UnixMilli(1_795_400_000_000), Workers: status.Workers{All: 3, Ready: 2}},
+		Totals: status.Totals{
+			Handoffs: map[string]int{status.HandedOff: 6, status.RolledBack: 1, status.Stopped: 0, status.Lost: 0},
+			Steps:    map[status.Step]*status.Histogram{"spawn": h, "warm": status.NewHistogram()},
 			Reaped:   1 << 40, WatchErrors: 2,
 		},
 	}

@@ -9,57 +9,81 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 // Loop is who answers: the one event loop. Its methods may be called from any
 // goroutine and return when the loop has answered or ctx is done.
 type Loop interface {
-	// Status is how things stand, but for what is watched.
-	Status(ctx context.Context) (Status, error)
+	// Status is how things stand, but for what is watched. One at a time is
+	// asked for.
+	Status(ctx context.Context) (status.Status, error)
 
-	// Watched is what the watched paths lead to.
-	Watched() []Watched
+	// Watched is what the watched paths lead to, as far as it can be told before
+	// ctx is done: a file system may hang. It leaves nothing behind for each time
+	// that it is asked.
+	Watched(ctx context.Context) []status.Watched
 
-	// Reload asks for a handoff. The channel yields it as it moves on, the
-	// newest if it is read slowly, and is closed after the one that is over. The error is
-	// ErrNoHandoff where there will be none.
-	Reload(ctx context.Context) (<-chan Handoff, error)
+	// Reload asks for a handoff, for as long as ctx lasts: if it is done before
+	// the handoff has begun, nothing is asked for any more, and one that nobody
+	// else wants does not come. A handoff that has begun goes on. The channel
+	// yields it as it moves on, the newest if it is read slowly, and is closed
+	// after the one that is over. The error is ErrNoHandoff where there will be
+	// none.
+	Reload(ctx context.Context) (<-chan status.Handoff, error)
+
+	// ReloadSoon asks for a handoff that nobody follows, and which comes whatever
+	// becomes of ctx once it returns nil. One at a time is asked for.
+	ReloadSoon(ctx context.Context) error
 }
 
 // ErrNoHandoff is the error of asking a container for a handoff that is about
 // to end.
 var ErrNoHandoff = errors.New("stablehand is stopping")
 
+// errSlow is why nobody waits for the loop any more.
+var errSlow = errors.New("the loop does not turn")
+
 const (
 	// loopTimeout is how long the loop may take to answer. It never waits for
 	// anything itself: this is for a machine that stands still.
 	loopTimeout = 5 * time.Second
+
+	// watchedTimeout is how long a look at what is watched may hold up the rest of
+	// a status.
+	watchedTimeout = time.Second
+
+	// maxFollowers is how many may wait for the end of a handoff at a time. Each
+	// has a connection for as long as that takes.
+	maxFollowers = 32
 
 	// Limits of the clients. Nobody has more than a line to say.
 	headerTimeout = 5 * time.Second
 	writeTimeout  = 10 * time.Second
 	idleTimeout   = time.Minute
 	closeGrace    = 200 * time.Millisecond // for what is to be written once more: how a handoff ended
-	maxConns      = 256
+	maxConns      = 64                     // of each listener
 	maxHeader     = 8 << 10
 	maxBody       = 1 << 10
 )
 
 // Server answers at a socket, and at an address if there is one.
 type Server struct {
-	loop    Loop
-	servers []*http.Server
+	loop      Loop
+	standing  turns[status.Status]
+	soon      turns[struct{}]
+	followers chan struct{} // has a place for each
+	servers   []*http.Server
 }
 
 // Serve begins to answer at the listeners, of which each may be nil. It takes
 // them over.
 func Serve(loop Loop, socket, address net.Listener, log *slog.Logger) *Server {
-	s := &Server{loop: loop}
+	s := newServer(loop)
 	if socket != nil {
 		mux := s.questions()
 		mux.HandleFunc("GET /status", s.status)
@@ -75,6 +99,17 @@ func Serve(loop Loop, socket, address net.Listener, log *slog.Logger) *Server {
 	return s
 }
 
+func newServer(loop Loop) *Server {
+	return &Server{
+		loop:     loop,
+		standing: turns[status.Status]{limit: loopTimeout, ask: loop.Status},
+		soon: turns[struct{}]{limit: loopTimeout, ask: func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, loop.ReloadSoon(ctx)
+		}},
+		followers: make(chan struct{}, maxFollowers),
+	}
+}
+
 // questions are those that everybody may ask.
 func (s *Server) questions() *http.ServeMux {
 	mux := http.NewServeMux()
@@ -85,8 +120,10 @@ func (s *Server) questions() *http.ServeMux {
 }
 
 func (s *Server) serve(at net.Listener, h http.Handler, log *slog.Logger) {
+	crowd := newCrowd(maxConns)
+	h = http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(h, maxBody)) // no web page gives orders
 	server := &http.Server{
-		Handler:           http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(h, maxBody)), // no web page gives orders
+		Handler:           crowd.heard(h),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       headerTimeout,
 		WriteTimeout:      writeTimeout,
@@ -94,10 +131,15 @@ func (s *Server) serve(at net.Listener, h http.Handler, log *slog.Logger) {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ConnContext:       withConn,
-		ConnState:         atMost(maxConns),
+		ConnState:         crowd.note,
 	}
 	s.servers = append(s.servers, server)
-	go server.Serve(at)
+	go func() {
+		if err := server.Serve(at); err != http.ErrServerClosed {
+			log.Error("nobody is answered at this address any more", "address", at.Addr(), "reason", err,
+				"do", "start the container anew when it suits: gunicorn goes on")
+		}
+	}()
 }
 
 // Close removes the socket and ends every conversation, those with something
@@ -108,22 +150,6 @@ func (s *Server) Close() {
 	for _, server := range s.servers {
 		if server.Shutdown(ctx) != nil {
 			server.Close()
-		}
-	}
-}
-
-// atMost closes what connects beyond a number of connections: each takes a
-// descriptor and some memory, which are gunicorn's in the end.
-func atMost(limit int64) func(net.Conn, http.ConnState) {
-	var open atomic.Int64
-	return func(c net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			if open.Add(1) > limit {
-				c.Close()
-			}
-		case http.StateClosed, http.StateHijacked:
-			open.Add(-1)
 		}
 	}
 }
@@ -177,10 +203,10 @@ func fromLoopback(h http.HandlerFunc) http.HandlerFunc {
 
 // ask has the loop say how things stand. It has answered the request where
 // the loop does not.
-func (s *Server) ask(w http.ResponseWriter, r *http.Request) (Status, bool) {
-	ctx, cancel := context.WithTimeout(r.Context(), loopTimeout)
+func (s *Server) ask(w http.ResponseWriter, r *http.Request) (status.Status, bool) {
+	ctx, cancel := context.WithTimeoutCause(r.Context(), loopTimeout, errSlow)
 	defer cancel()
-	status, err := s.loop.Status(ctx)
+	status, err := s.standing.get(ctx)
 	if err != nil {
 		http.Error(w, "no answer: "+err.Error(), http.StatusServiceUnavailable)
 	}
@@ -214,102 +240,19 @@ func answer(w http.ResponseWriter, why string) {
 	w.Write([]byte("ok\n"))
 }
 
-// NotServing says why no ready generation serves; it is empty if one does.
-func (s Status) NotServing() string {
-	switch g := s.Serving; {
-	case g == nil && s.Phase == Serving:
-		return "gunicorn's master has ended"
-	case g == nil:
-		return s.Phase
-	case g.Ready == 0 && !g.Blind:
-		return "no worker is ready"
-	}
-	return ""
-}
-
-// NotReady says why the container is to get no new requests; it is empty if it
-// is to get them.
-func (s Status) NotReady() string {
-	if s.Phase != Serving {
-		return s.Phase
-	}
-	return s.NotServing()
-}
-
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	status, ok := s.ask(w, r)
 	if !ok {
 		return
 	}
-	status.Watch = s.loop.Watched()
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(status)
-}
-
-const ndjson = "application/x-ndjson"
-
-func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), loopTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), watchedTimeout)
 	defer cancel()
-	handoff, err := s.loop.Reload(ctx)
-	switch {
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-	case r.URL.Query().Get("wait") == "false":
-		w.WriteHeader(http.StatusAccepted)
-	case strings.Contains(r.Header.Get("Accept"), ndjson):
-		w.Header().Set("Content-Type", ndjson)
-		follow(r.Context(), w, handoff)
-	default:
-		http.NewResponseController(w).SetWriteDeadline(time.Time{}) // it may take as long as it takes
-		outcome(w, last(r.Context(), handoff))
-	}
+	status.Watch = s.loop.Watched(ctx)
+	answerJSON(w, http.StatusOK, status)
 }
 
-// follow writes the handoff each time that it has moved on.
-func follow(ctx context.Context, w http.ResponseWriter, handoff <-chan Handoff) {
-	out := http.NewResponseController(w)
-	for {
-		select {
-		case h, ok := <-handoff:
-			if !ok {
-				return
-			}
-			out.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if json.NewEncoder(w).Encode(h) != nil || out.Flush() != nil {
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// last waits for the handoff's end.
-func last(ctx context.Context, handoff <-chan Handoff) (h Handoff) {
-	for {
-		select {
-		case now, ok := <-handoff:
-			if !ok {
-				return h
-			}
-			h = now
-		case <-ctx.Done():
-			return h
-		}
-	}
-}
-
-func outcome(w http.ResponseWriter, h Handoff) {
-	code := http.StatusOK
-	switch h.Outcome {
-	case HandedOff:
-	case Stopped:
-		code = http.StatusServiceUnavailable
-	default:
-		code = http.StatusInternalServerError
-	}
+func answerJSON(w http.ResponseWriter, code int, what any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(h)
+	_ = json.NewEncoder(w).Encode(what) // who has gone needs no answer
 }

@@ -19,22 +19,27 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 // fakeLoop answers as it is told to.
 type fakeLoop struct {
-	status   Status
+	status   status.Status
 	refused  error
-	handoffs chan Handoff // what a reload yields
+	handoffs chan status.Handoff // what a reload yields
 }
 
-func (l *fakeLoop) Status(context.Context) (Status, error) { return l.status, l.refused }
-func (l *fakeLoop) Watched() []Watched                     { return []Watched{{Path: "/etc/app"}} }
-func (l *fakeLoop) Reload(context.Context) (<-chan Handoff, error) {
+func (l *fakeLoop) Status(context.Context) (status.Status, error) { return l.status, l.refused }
+func (l *fakeLoop) Watched(context.Context) []status.Watched {
+	return []status.Watched{{Path: "/etc/app"}}
+}
+func (l *fakeLoop) ReloadSoon(context.Context) error { return l.refused }
+func (l *fakeLoop) Reload(context.Context) (<-chan status.Handoff, error) {
 	return l.handoffs, l.refused
 }
 
-var servingStatus = Status{Phase: Serving, Serving: &Generation{Number: 1, PID: 7, Workers: Workers{All: 2, Ready: 2}}}
+var servingStatus = status.Status{Phase: status.Serving, Serving: &status.Generation{Number: 1, PID: 7, Workers: status.Workers{All: 2, Ready: 2}}}
 
 // serve answers for the loop at a socket, and returns its path and a client.
 func serve(t *testing.T, loop Loop) (string, *Client) {
@@ -50,20 +55,20 @@ func serve(t *testing.T, loop Loop) (string, *Client) {
 }
 
 func TestProbesTellHowThingsStand(t *testing.T) {
-	one := func(w Workers) *Generation { return &Generation{Number: 1, Workers: w} }
+	one := func(w status.Workers) *status.Generation { return &status.Generation{Number: 1, Workers: w} }
 	for _, test := range []struct {
 		name           string
-		status         Status
+		status         status.Status
 		serving, ready string // why not
 	}{
-		{"booting", Status{Phase: Booting}, "booting", "booting"},
+		{"booting", status.Status{Phase: status.Booting}, "booting", "booting"},
 		{"serving", servingStatus, "", ""},
-		{"one worker is being replaced", Status{Phase: Serving, Serving: one(Workers{All: 2, Ready: 1})}, "", ""},
-		{"readiness is not known", Status{Phase: Serving, Serving: one(Workers{All: 2, Blind: true})}, "", ""},
-		{"no worker is ready", Status{Phase: Serving, Serving: one(Workers{All: 2})}, "no worker is ready", "no worker is ready"},
-		{"the master has died", Status{Phase: Serving}, "gunicorn's master has ended", "gunicorn's master has ended"},
-		{"stopping, and serving still", Status{Phase: Stopping, Serving: servingStatus.Serving}, "", "stopping"},
-		{"stopping", Status{Phase: Stopping}, "stopping", "stopping"},
+		{"one worker is being replaced", status.Status{Phase: status.Serving, Serving: one(status.Workers{All: 2, Ready: 1})}, "", ""},
+		{"readiness is not known", status.Status{Phase: status.Serving, Serving: one(status.Workers{All: 2, Blind: true})}, "", ""},
+		{"no worker is ready", status.Status{Phase: status.Serving, Serving: one(status.Workers{All: 2})}, "no worker is ready", "no worker is ready"},
+		{"the master has died", status.Status{Phase: status.Serving}, "gunicorn's master has ended", "gunicorn's master has ended"},
+		{"stopping, and serving still", status.Status{Phase: status.Stopping, Serving: servingStatus.Serving}, "", "stopping"},
+		{"stopping", status.Status{Phase: status.Stopping}, "stopping", "stopping"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, client := serve(t, &fakeLoop{status: test.status})
@@ -92,6 +97,23 @@ func TestStatusIsToldInFull(t *testing.T) {
 	}
 }
 
+// hangs is a loop that watches a file system which does not answer.
+type hangs struct{ fakeLoop }
+
+func (h *hangs) Watched(ctx context.Context) []status.Watched {
+	<-ctx.Done()
+	return []status.Watched{{Path: "/mnt", Faults: []string{"does not answer"}}}
+}
+
+func TestAFileSystemThatHangsIsToldOf(t *testing.T) {
+	t.Parallel()
+	_, client := serve(t, &hangs{fakeLoop{status: servingStatus}})
+	status, err := client.Status(t.Context())
+	if err != nil || status.Serving.PID != 7 || len(status.Watch) != 1 || len(status.Watch[0].Faults) != 1 {
+		t.Errorf("got %+v, %v", status, err)
+	}
+}
+
 func TestNobodyListens(t *testing.T) {
 	if _, err := NewClient(said(t)).Status(t.Context()); !errors.Is(err, ErrNothingRuns) {
 		t.Errorf("got %v, want ErrNothingRuns", err)
@@ -99,17 +121,17 @@ func TestNobodyListens(t *testing.T) {
 }
 
 func TestAReloadIsFollowedToItsEnd(t *testing.T) {
-	handoffs := make(chan Handoff)
+	handoffs := make(chan status.Handoff)
 	_, client := serve(t, &fakeLoop{handoffs: handoffs})
 	go func() {
 		defer close(handoffs)
-		for _, step := range []string{"wait", "spawn", "warm"} {
-			handoffs <- Handoff{Step: step}
+		for _, step := range []status.Step{status.Wait, status.Spawn, status.Warm} {
+			handoffs <- status.Handoff{Step: step}
 		}
-		handoffs <- Handoff{Step: "warm", Outcome: RolledBack, Failure: "why"}
+		handoffs <- status.Handoff{Step: "warm", Outcome: status.RolledBack, Failure: "why"}
 	}()
 	var steps []string
-	h, err := client.Reload(t.Context(), func(h Handoff) { steps = append(steps, h.Step) })
+	h, err := client.Reload(t.Context(), func(h status.Handoff) { steps = append(steps, string(h.Step)) })
 	if err != nil || h.Failure != "why" || strings.Join(steps, " ") != "wait spawn warm warm" {
 		t.Errorf("got %+v, %v by way of %q", h, err, steps)
 	}
@@ -117,15 +139,15 @@ func TestAReloadIsFollowedToItsEnd(t *testing.T) {
 
 // Each state is written as soon as it is told, and not when there are enough.
 func TestEachStateIsWrittenAtOnce(t *testing.T) {
-	handoffs := make(chan Handoff)
+	handoffs := make(chan status.Handoff)
 	defer close(handoffs)
 	_, client := serve(t, &fakeLoop{handoffs: handoffs})
-	seen := make(chan Handoff)
+	seen := make(chan status.Handoff)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go client.Reload(ctx, func(h Handoff) { seen <- h })
-	for _, step := range []string{"spawn", "warm"} {
-		handoffs <- Handoff{Step: step}
+	go client.Reload(ctx, func(h status.Handoff) { seen <- h })
+	for _, step := range []status.Step{status.Spawn, status.Warm} {
+		handoffs <- status.Handoff{Step: step}
 		if h := <-seen; h.Step != step {
 			t.Errorf("got %+v, want step %s", h, step)
 		}
@@ -133,11 +155,11 @@ func TestEachStateIsWrittenAtOnce(t *testing.T) {
 }
 
 func TestAReloadWithoutAnEndIsAnError(t *testing.T) {
-	handoffs := make(chan Handoff, 1)
-	handoffs <- Handoff{Step: "spawn"}
+	handoffs := make(chan status.Handoff, 1)
+	handoffs <- status.Handoff{Step: "spawn"}
 	close(handoffs)
 	_, client := serve(t, &fakeLoop{handoffs: handoffs})
-	if _, err := client.Reload(t.Context(), func(Handoff) {}); err == nil || !strings.Contains(err.Error(), "ended before") {
+	if _, err := client.Reload(t.Context(), func(status.Handoff) {}); err == nil || !strings.Contains(err.Error(), "ended before") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -156,14 +178,14 @@ func TestAReloadIsRefusedWhileStopping(t *testing.T) {
 
 // A reload by curl waits for the end, and its status tells the outcome.
 func TestAnAnswerTellsTheOutcome(t *testing.T) {
-	for outcome, code := range map[string]int{HandedOff: 200, RolledBack: 500, Lost: 500, Stopped: 503} {
-		handoffs := make(chan Handoff, 1)
-		handoffs <- Handoff{Outcome: outcome}
+	for outcome, code := range map[string]int{status.HandedOff: 200, status.RolledBack: 500, status.Lost: 500, status.Stopped: 503} {
+		handoffs := make(chan status.Handoff, 1)
+		handoffs <- status.Handoff{Outcome: outcome}
 		close(handoffs)
-		s := &Server{loop: &fakeLoop{handoffs: handoffs}}
+		s := newServer(&fakeLoop{handoffs: handoffs})
 		w := httptest.NewRecorder()
 		s.reload(w, httptest.NewRequest("POST", "/-/reload", nil))
-		var h Handoff
+		var h status.Handoff
 		if err := json.Unmarshal(w.Body.Bytes(), &h); err != nil || h.Outcome != outcome || w.Code != code {
 			t.Errorf("%s: %d %s, want code %d", outcome, w.Code, w.Body, code)
 		}
@@ -171,7 +193,7 @@ func TestAnAnswerTellsTheOutcome(t *testing.T) {
 }
 
 func TestOrdersAreTakenFromLoopbackOnly(t *testing.T) {
-	s := &Server{loop: &fakeLoop{handoffs: make(chan Handoff)}}
+	s := newServer(&fakeLoop{})
 	for from, code := range map[string]int{
 		"127.0.0.1:5":          202,
 		"127.8.8.8:5":          202,
@@ -340,21 +362,21 @@ func TestClientsAreLimited(t *testing.T) {
 func TestCloseLetsTheOutcomeOut(t *testing.T) {
 	for range 5 {
 		path := said(t)
-		handoffs := make(chan Handoff, 1)
+		handoffs := make(chan status.Handoff, 1)
 		s := Serve(&fakeLoop{handoffs: handoffs}, listens(t, path), nil, slog.New(slog.DiscardHandler))
 		silent, err := net.Dial("unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer silent.Close()
-		asked, ended := make(chan Handoff, 9), make(chan error)
-		handoffs <- Handoff{Step: "warm"}
+		asked, ended := make(chan status.Handoff, 9), make(chan error)
+		handoffs <- status.Handoff{Step: "warm"}
 		go func() {
-			_, err := NewClient(path).Reload(t.Context(), func(h Handoff) { asked <- h })
+			_, err := NewClient(path).Reload(t.Context(), func(h status.Handoff) { asked <- h })
 			ended <- err
 		}()
 		<-asked
-		handoffs <- Handoff{Step: "warm", Outcome: Lost}
+		handoffs <- status.Handoff{Step: "warm", Outcome: status.Lost}
 		close(handoffs)
 		s.Close()
 		if err := <-ended; err != nil {
@@ -364,4 +386,29 @@ func TestCloseLetsTheOutcomeOut(t *testing.T) {
 			t.Error("the socket is still there")
 		}
 	}
+}
+
+// deafListener is one whose socket fails for good.
+type deafListener struct{ net.Listener }
+
+func (deafListener) Accept() (net.Conn, error) { return nil, unix.EINVAL }
+
+func TestTheEndOfAnsweringIsToldOf(t *testing.T) {
+	at, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan string, 1)
+	log := slog.New(slog.NewTextHandler(writerFunc(func(line []byte) { said <- string(line) }), nil))
+	defer Serve(&fakeLoop{status: servingStatus}, nil, deafListener{at}, log).Close()
+	if line := <-said; !strings.Contains(line, "nobody is answered") || !strings.Contains(line, "invalid argument") {
+		t.Error(line)
+	}
+}
+
+type writerFunc func([]byte)
+
+func (w writerFunc) Write(b []byte) (int, error) {
+	w(b)
+	return len(b), nil
 }

@@ -3,20 +3,18 @@ package gunicorn
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
-	"path"
-	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/stablehand/stablehand/reaper"
+	"github.com/stablehand/stablehand/internal/proc"
 )
 
 // ErrLost is the error of a soak in which a worker was lost.
-var ErrLost = errors.New("a worker was lost")
+var ErrLost error = advised{errors.New("a worker was lost"), "see gunicorn's lines above for which, and why"}
 
 // forkGrace is how long after a USR2 a successor may still appear that nobody
 // waits for any more.
@@ -41,17 +39,25 @@ const askAgain = 5 * time.Second
 // else asked for it, is taken as it is, and is not ours. The error is an *ExitError where the
 // master ends and leaves none, or ctx's. Once USR2 was sent neither ends the
 // wait before forkGrace, so that no successor comes up unseen.
+//
+// Nothing is sent, and the error says so at once, where the successor's program
+// cannot be run, or where there is no room for its processes.
 func (m *Master) Spawn(ctx context.Context) (next *Master, ours bool, err error) {
-	if err := m.canExec(); err != nil {
+	if err := m.canExec(ctx); err != nil {
+		return nil, false, err
+	}
+	children, err := proc.Children(m.PID())
+	if err != nil {
 		return nil, false, err
 	}
 	m.before = make(map[int]bool)
-	for _, pid := range reaper.Children(m.PID()) {
+	for _, pid := range children {
 		m.before[pid] = true
 	}
 	var asked time.Time
 	for {
-		if next = m.successor(); next != nil {
+		next, unseen := m.successor()
+		if next != nil {
 			return next, !asked.IsZero(), nil
 		}
 		wait := lookEvery
@@ -60,14 +66,14 @@ func (m *Master) Spawn(ctx context.Context) (next *Master, ours bool, err error)
 		}
 		err = pauseFor(ctx, m.Process, wait)
 		if err != nil && time.Since(asked) > forkGrace {
-			return nil, false, err
+			return nil, false, errors.Join(err, unseen)
 		}
 		if err != nil {
 			time.Sleep(lookEvery)
 			continue
 		}
-		if time.Since(asked) > askAgain && m.Handles(unix.SIGUSR2) {
-			if err := m.Signal(unix.SIGUSR2); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		if unseen == nil && time.Since(asked) > askAgain && m.Handles(unix.SIGUSR2) {
+			if err := m.ask(len(children)); err != nil {
 				return nil, false, err
 			}
 			asked = time.Now()
@@ -75,137 +81,105 @@ func (m *Master) Spawn(ctx context.Context) (next *Master, ours bool, err error)
 	}
 }
 
-// canExec makes sure that USR2 will get as far as a new program. Where its exec
-// fails, the child that gunicorn has forked is still a copy of the master, goes
-// through the copy's shutdown, and so kills the master's own workers (seen on
-// 20.1.0 to 27.0.1 with an interpreter that had gone).
-func (m *Master) canExec() error {
-	if m.interpreter != "" { // known, see interpreter
-		if err := unix.Access(m.interpreter, unix.X_OK); err != nil {
-			return fmt.Errorf("gunicorn's interpreter %s cannot be run: %w", m.interpreter, err)
-		}
+// ask sends USR2, where there is room for as many processes as the generation
+// has now: a master that cannot fork for want of it ends with 255 (seen in a full
+// pids cgroup). One that has just ended is seen to by its Done.
+func (m *Master) ask(workers int) error {
+	if err := proc.Room(m.PID(), 1+workers); err != nil {
+		return advised{err, "raise it"}
 	}
-	if m.dir == "" {
-		return nil // not known, see startDir
-	}
-	if info, err := os.Stat(m.dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("gunicorn's working directory %s has gone", m.dir)
+	if err := m.Signal(unix.SIGUSR2); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
 	}
 	return nil
-}
-
-// interpreter is the path by which gunicorn execs its successor's Python: its
-// own sys.executable, symlinks and all. Python makes it of the word that it was
-// started by, which is found in PATH, or taken from the directory that was the
-// working one then, see beganIn. It is empty where none of these is a program, or
-// we may not look.
-func interpreter(pid int) string {
-	argv := cmdline(pid)
-	if len(argv) == 0 {
-		return ""
-	}
-	word := argv[0]
-	if path.IsAbs(word) {
-		return word
-	}
-	if !python.MatchString(path.Base(word)) {
-		return "" // setproctitle has written over it
-	}
-	var dirs []string
-	if strings.Contains(word, "/") {
-		dirs = beganIn(pid)
-	} else {
-		search, _ := environ(pid, "PATH")
-		dirs = strings.Split(search, ":")
-	}
-	for _, dir := range dirs {
-		file := path.Join(dir, word)
-		info, err := os.Stat(file)
-		if path.IsAbs(file) && err == nil && info.Mode().IsRegular() && unix.Access(file, unix.X_OK) == nil {
-			return file
-		}
-	}
-	return ""
-}
-
-// beganIn lists the directories that may have been the working one when a process
-// was started, the likeliest first, by their names without symlinks: those are what
-// Python takes. Where PWD names the one that it is in now, this it was. Otherwise
-// either gunicorn has changed to it since, from stablehand's own or from the one that
-// a shell had changed to, or PWD is of a shell further up, and says nothing.
-func beganIn(pid int) []string {
-	link := fmt.Sprintf("/proc/%d/cwd", pid)
-	cwd, _ := os.Readlink(link)
-	ours, _ := os.Readlink("/proc/self/cwd")
-	pwd, _ := environ(pid, "PWD")
-	if sameDir(pwd, link) {
-		return []string{cwd}
-	}
-	pwd, _ = filepath.EvalSymlinks(pwd)
-	return []string{ours, cwd, pwd}
-}
-
-// startDir is the name of the directory in which gunicorn starts its successor:
-// that of its working directory once it had read its configuration, as
-// util.getcwd finds it. It is PWD's where that names the same directory, a
-// symlink perhaps. It is empty where we may not look.
-func startDir(pid int) string {
-	link := fmt.Sprintf("/proc/%d/cwd", pid)
-	if pwd, err := environ(pid, "PWD"); err == nil && sameDir(pwd, link) {
-		return pwd
-	}
-	dir, _ := os.Readlink(link)
-	return strings.TrimSuffix(dir, " (deleted)")
-}
-
-// sameDir says whether two paths lead to the same directory.
-func sameDir(a, b string) bool {
-	one, err := os.Stat(a)
-	other, err2 := os.Stat(b)
-	return err == nil && err2 == nil && os.SameFile(one, other)
 }
 
 // successor finds the new master among the children of this one, or of ours
 // when this one has gone, by its environment: gunicorn gives it the old one's
 // pid in GUNICORN_PID. It is another program for the instant between fork and
-// exec, and not found then. It is nil if there is none.
-func (m *Master) successor() *Master {
-	children := reaper.Children(m.PID())
+// exec, and not found then. It is nil if there is none, or if an error kept it
+// from being looked for.
+func (m *Master) successor() (*Master, error) {
+	whose := m.PID()
 	if m.Dead() {
-		children = reaper.Children(os.Getpid())
+		whose = os.Getpid()
 	}
+	children, unread := proc.Children(whose)
 	for _, pid := range children {
-		old, _ := parentMaster(pid)
-		if old != m.PID() && !(old == 0 && m.looksNew(pid)) {
+		is, err := m.isSuccessor(pid)
+		if err != nil {
+			unread = errors.Join(unread, err)
 			continue
 		}
-		if !alive(pid) {
+		if !is || !proc.Alive(pid) {
 			continue
 		}
-		if p, err := m.reaper.Open(pid); err == nil {
-			m.next = &Master{Process: p, reaper: m.reaper, parent: m.PID()}
-			return m.next
+		next, err := m.accept(pid)
+		if err == nil {
+			return next, nil
+		}
+		if !errors.Is(err, os.ErrProcessDone) {
+			unread = errors.Join(unread, err)
 		}
 	}
-	return nil
+	return nil, unread
+}
+
+// isSuccessor says whether a child is the new master. An environment that is
+// kept from us says nothing, and neither does one that has gone.
+func (m *Master) isSuccessor(child int) (bool, error) {
+	old, err := parentMaster(child)
+	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, os.ErrProcessDone) {
+		return false, err
+	}
+	if old != 0 {
+		return old == m.PID(), nil
+	}
+	return m.looksNew(child)
 }
 
 // looksNew tells the new master from a new worker where the environment does
 // not: it may not be readable, and setproctitle writes over it. A worker gives
 // up its master's handlers as soon as it has been forked, and has no children.
-func (m *Master) looksNew(child int) bool {
-	return !m.before[child] && handles(child, unix.SIGUSR2) && len(reaper.Children(child)) > 0
+func (m *Master) looksNew(child int) (bool, error) {
+	if m.before[child] || !handles(child, unix.SIGUSR2) {
+		return false, nil
+	}
+	children, err := proc.Children(child)
+	return len(children) > 0, err
+}
+
+// accept makes a process the successor. Whatever of it has been seen as a part
+// of this generation is not, any more.
+func (m *Master) accept(pid int) (*Master, error) {
+	p, err := m.reaper.Open(pid)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := proc.Tree(pid)
+	if err != nil {
+		return nil, err
+	}
+	m.seeing.Lock()
+	m.seen = slices.DeleteFunc(m.seen, func(i proc.Info) bool {
+		return slices.ContainsFunc(tree, func(its proc.Info) bool { return its.PID == i.PID && its.Started == i.Started })
+	})
+	m.seeing.Unlock()
+	next := &Master{Process: p, reaper: m.reaper, parent: m.PID()}
+	m.next.Store(next)
+	return next, nil
 }
 
 // Promoted waits until the master, whose parent has gone, has seen that it
 // has: only then will it take a USR2. It looks once in each turn of its loop,
-// and each turn has it wait once, which the process table counts.
+// and each turn has it wait once, which the process table counts. A look that
+// fails is followed by another, until ctx ends.
 func (m *Master) Promoted(ctx context.Context) error {
 	const turn = 2 // the first may have begun before the parent went
 	var first uint64
 	for {
-		info, err := reaper.Stat(m.PID())
-		waits, werr := status(m.PID(), "voluntary_ctxt_switches", 10)
+		info, err := proc.Stat(m.PID())
+		waits, werr := proc.Count(m.PID(), "voluntary_ctxt_switches")
 		orphaned := err == nil && werr == nil && info.Parent != m.parent
 		if orphaned && first == 0 {
 			first = waits
@@ -220,4 +194,4 @@ func (m *Master) Promoted(ctx context.Context) error {
 }
 
 // Forget ends the relation to a successor that has gone or been promoted.
-func (m *Master) Forget() { m.next = nil }
+func (m *Master) Forget() { m.next.Store(nil) }

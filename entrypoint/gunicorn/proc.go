@@ -1,12 +1,8 @@
 package gunicorn
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"regexp"
 	"strconv"
@@ -14,17 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/stablehand/stablehand/reaper"
+	"github.com/stablehand/stablehand/internal/proc"
 )
-
-// cmdline is a process's command line, empty for one that has none or is gone.
-func cmdline(pid int) []string {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || len(b) == 0 {
-		return nil
-	}
-	return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")
-}
 
 // python is an interpreter's name, such as python3.11 or pypy3.
 var python = regexp.MustCompile(`^(python|pypy)[0-9.]*$`)
@@ -35,8 +22,13 @@ var program = regexp.MustCompile(`(^|/)gunicorn(/__main__\.py|/app/wsgiapp\.py)?
 
 // runs says whether a process's own program is gunicorn: not a shell, a
 // wrapper or an environment that is about to run it.
-func runs(pid int) bool {
-	argv := cmdline(pid)
+func runs(pid int) (bool, error) {
+	argv, err := proc.Cmdline(pid)
+	return isGunicorn(argv), err
+}
+
+// isGunicorn is runs of a command line.
+func isGunicorn(argv []string) bool {
 	if len(argv) == 0 {
 		return false
 	}
@@ -59,52 +51,25 @@ func runs(pid int) bool {
 	return false
 }
 
-// environ reads one variable of the environment that a process was started
-// with: a process that changes its environment later does not show it. Where
-// we may not read it, the error is fs.ErrPermission.
-func environ(pid int, name string) (value string, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
-		return "", err
-	}
-	for entry := range bytes.SplitSeq(b, []byte{0}) {
-		if key, value, ok := strings.Cut(string(entry), "="); ok && key == name {
-			return value, nil
-		}
-	}
-	return "", nil
-}
-
 // parentMaster is the pid in a process's GUNICORN_PID: the old master, for
 // every process of its successor. It is 0 where there is none.
 func parentMaster(pid int) (int, error) {
-	value, err := environ(pid, "GUNICORN_PID")
+	value, err := proc.Environ(pid, "GUNICORN_PID")
 	if err != nil {
 		return 0, err
 	}
-	n, _ := strconv.Atoi(value)
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		return 0, nil // not set, or to something that is no pid
+	}
 	return n, nil
 }
 
-// status returns a number of /proc/PID/status, which everyone may read.
-func status(pid int, field string, base int) (uint64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), field+":"); ok {
-			return strconv.ParseUint(strings.TrimSpace(value), base, 64)
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, field)
-}
-
-// handles says whether a process has installed a handler for sig.
+// handles says whether a process has installed a handler for sig. Where that
+// cannot be read it is not known to have, and no signal is sent to it yet.
 func handles(pid int, sig unix.Signal) bool {
-	caught, err := status(pid, "SigCgt", 16)
-	return err == nil && caught&(1<<(sig-1)) != 0
+	caught, err := proc.Catches(pid, sig)
+	return err == nil && caught
 }
 
 // heartbeat is one worker's temporary file, as its master holds it.
@@ -117,25 +82,24 @@ type heartbeat struct {
 // its workers, a worker its own. Where we may not look, the error is
 // fs.ErrPermission.
 func heartbeats(pid int) ([]heartbeat, error) {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	entries, err := os.ReadDir(dir)
+	descriptors, err := proc.Descriptors(pid)
 	if err != nil {
 		return nil, err
 	}
 	var beats []heartbeat
-	for _, entry := range entries {
-		file := dir + "/" + entry.Name()
-		target, err := os.Readlink(file)
-		if errors.Is(err, fs.ErrPermission) {
-			return nil, err
-		}
-		if err != nil || !strings.HasPrefix(path.Base(target), "wgunicorn-") {
+	for _, d := range descriptors {
+		if !strings.HasPrefix(path.Base(d.Target), "wgunicorn-") {
 			continue
 		}
 		var st unix.Stat_t
-		if unix.Stat(file, &st) == nil {
-			beats = append(beats, heartbeat{inode: st.Ino, beaten: beaten(&st)})
+		err := unix.Stat(d.Link, &st)
+		if err == unix.ENOENT {
+			continue // closed meanwhile: its worker has gone
 		}
+		if err != nil {
+			return nil, err
+		}
+		beats = append(beats, heartbeat{inode: st.Ino, beaten: beaten(&st)})
 	}
 	return beats, nil
 }
@@ -151,28 +115,22 @@ func beaten(st *unix.Stat_t) bool {
 
 // findMaster is the gunicorn master in the tree of a process, itself included:
 // the topmost process that holds worker heartbeat files. Before there are any,
-// it is the topmost one that runs gunicorn's own program.
-func findMaster(root int) (pid int, ok bool) {
-	holds := func(pid int) bool {
-		beats, _ := heartbeats(pid)
-		return len(beats) > 0
-	}
-	if pid, ok := topmost(root, holds); ok {
-		return pid, true
-	}
-	return topmost(root, runs)
-}
-
-func topmost(root int, is func(pid int) bool) (pid int, ok bool) {
-	for level := []int{root}; len(level) > 0; {
-		var below []int
-		for _, pid := range level {
-			if is(pid) {
-				return pid, true
-			}
-			below = append(below, reaper.Children(pid)...)
+// it is the topmost one that runs gunicorn's own program. To look into each
+// process's descriptors would take long, and only one that has children can be
+// a master with workers.
+func findMaster(root int) (pid int, ok bool, err error) {
+	pid, ok, err = proc.Topmost(root, func(pid int, children []int) (bool, error) {
+		if len(children) == 0 {
+			return false, nil
 		}
-		level = below
+		beats, err := heartbeats(pid)
+		if errors.Is(err, fs.ErrPermission) {
+			err = nil // then what it runs decides
+		}
+		return len(beats) > 0, err
+	})
+	if ok || err != nil {
+		return pid, ok, err
 	}
-	return 0, false
+	return proc.Topmost(root, func(pid int, _ []int) (bool, error) { return runs(pid) })
 }

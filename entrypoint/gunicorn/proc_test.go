@@ -123,11 +123,9 @@ func TestRunsTellsGunicornFromWhatOnlyNamesIt(t *testing.T) {
 			}
 			defer cmd.Wait()
 			defer in.Close()
-			for len(cmdline(cmd.Process.Pid)) == 0 { // the exec is not through yet
-				time.Sleep(time.Millisecond)
-			}
-			if got := runs(cmd.Process.Pid); got != test.want {
-				t.Errorf("%q: %v, want %v", cmdline(cmd.Process.Pid), got, test.want)
+			words := awaitWords(t, cmd.Process.Pid)
+			if got, err := runs(cmd.Process.Pid); err != nil || got != test.want {
+				t.Errorf("%q: %v, %v, want %v", words, got, err, test.want)
 			}
 		})
 	}

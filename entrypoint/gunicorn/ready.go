@@ -2,16 +2,19 @@ package gunicorn
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
-	"github.com/stablehand/stablehand/reaper"
+	"github.com/stablehand/stablehand/internal/proc"
 )
 
 // A master forks its workers one after another, with up to 0.1 s between two
 // (Arbiter.spawn_workers), and from outside nothing says how many there will
 // be. So it counts as having them all when it has got or lost none for
 // settled; for longer, settledBelow, while it has fewer than its predecessor.
+// A worker's file comes first, then pre_fork, which may take long, then the
+// worker: it has been got when both are there.
 const (
 	settled      = 500 * time.Millisecond
 	settledBelow = 2 * time.Second
@@ -31,34 +34,39 @@ type Workers struct {
 // Ready waits until every worker has entered its loop: the first heartbeat,
 // which comes after the application has loaded. The serving generation's
 // number of workers, where there is one, is a hint of how many to expect.
-// Each change is told to report. The error is an *ExitError or ctx's.
+// Each change is told to report. The error is an *ExitError or ctx's. A look
+// that fails is followed by another, and counts for nothing.
 func (m *Master) Ready(ctx context.Context, hint int, report func(Workers)) error {
 	var last []heartbeat
 	var told Workers
+	most := 0 // children at a time, so that what a hook runs now and then is no worker
 	since := time.Now()
 	for {
-		m.Processes()
-		m.ready = reaper.Children(m.PID())
-		beats, err := heartbeats(m.PID())
-		if unreadable(err, m.Process) {
+		_, _ = m.Processes() // for End, which tells of what could not be listed
+		children, err := proc.Children(m.PID())
+		beats, err2 := heartbeats(m.PID())
+		if unreadable(err2, m.Process) {
 			return m.readyBlind(ctx, report)
 		}
-		if hasNew(last, beats) || hasNew(beats, last) {
-			since = time.Now()
-		}
-		last = beats
-		now := count(beats)
-		if now != told {
-			told = now
-			report(now)
-		}
-		quiet := settled
-		if now.All < hint {
-			quiet = settledBelow
-		}
-		if now.All > 0 && now.Ready == now.All && time.Since(since) >= quiet {
-			m.dir, m.interpreter = startDir(m.PID()), interpreter(m.PID())
-			return nil
+		if err = errors.Join(err, err2); err == nil {
+			if hasNew(last, beats) || hasNew(beats, last) || len(children) > most {
+				since = time.Now()
+			}
+			most = max(most, len(children))
+			m.ready, last = children, beats
+			now := count(beats)
+			if now != told {
+				told = now
+				report(now)
+			}
+			quiet := settled
+			if now.All < hint {
+				quiet = settledBelow
+			}
+			if now.All > 0 && now.Ready == now.All && time.Since(since) >= quiet {
+				m.learnWhere(ctx)
+				return nil
+			}
 		}
 		if err := pause(ctx, m.Process); err != nil {
 			return err
@@ -91,8 +99,10 @@ func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
 	var told Workers
 	since := time.Now()
 	for {
-		m.Processes()
-		m.ready = reaper.Children(m.PID())
+		_, _ = m.Processes() // for End, which tells of what could not be listed
+		if children, err := proc.Children(m.PID()); err == nil {
+			m.ready = children
+		}
 		now := Workers{All: len(m.ready), Blind: true}
 		if now.All == 0 {
 			since = time.Now()
@@ -102,7 +112,7 @@ func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
 			report(now)
 		}
 		if time.Since(since) >= BlindFor {
-			m.interpreter = interpreter(m.PID())
+			m.learnWhere(ctx)
 			return nil
 		}
 		if err := pause(ctx, m.Process); err != nil {
@@ -111,42 +121,13 @@ func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
 	}
 }
 
-// Soak watches the workers with which the master got ready until the time is
-// over, and returns an error as soon as one of them is lost, also if that was
-// before the call: ErrLost, an *ExitError or ctx's. The heartbeats do not tell:
-// a worker that is replaced at once may get the same inode for its file.
-func (m *Master) Soak(ctx context.Context, how time.Duration) error {
-	over := time.Now().Add(how)
-	for time.Now().Before(over) {
-		m.Processes()
-		for _, pid := range m.ready {
-			if info, err := reaper.Stat(pid); err != nil || !info.Alive() || info.Parent != m.PID() {
-				return m.lost(ctx)
-			}
-		}
-		if err := pause(ctx, m.Process); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// lost says why a worker was lost: by itself, or since its master has ended,
-// which makes it somebody else's child before the master's status is there.
-func (m *Master) lost(ctx context.Context) error {
-	for !alive(m.PID()) {
-		if err := pause(ctx, m.Process); err != nil {
-			return err
-		}
-	}
-	return ErrLost
-}
-
-// Workers looks at the master's workers once.
+// Workers looks at the master's workers once. Of what cannot be read it says
+// that there is nothing.
 func (m *Master) Workers() Workers {
 	beats, err := heartbeats(m.PID())
 	if unreadable(err, m.Process) {
-		return Workers{All: len(reaper.Children(m.PID())), Blind: true}
+		children, _ := proc.Children(m.PID())
+		return Workers{All: len(children), Blind: true}
 	}
 	return count(beats)
 }

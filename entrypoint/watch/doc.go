@@ -34,5 +34,11 @@
 // hard link elsewhere. What no looking can see is warned of: a file that
 // replaces one on the host, where that one is a mount point here.
 //
+// A file system may leave a call unanswered for ever. After 2 s it is warned of,
+// and what is watched there counts as it was, until it answers: then it is looked
+// at again, and what has changed is reported. Neither [New] nor [Watcher.Close]
+// waits for it, and the paths on other file systems are watched as ever. What is
+// left meanwhile is a goroutine with its thread, and an inotify instance.
+//
 // It knows nothing of gunicorn, and nothing of what a change is good for.
 package watch

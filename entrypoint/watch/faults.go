@@ -22,7 +22,20 @@ func (f fault) String() string {
 
 // fault notes what is wrong with a path. Faults are no errors: they are written
 // to the log once, and the rest is watched.
-func (l *look) fault(path string, f fault) { l.faults[path] = f }
+func (l *look) fault(path string, f fault) {
+	if l.faults == nil {
+		l.faults = make(map[string]fault)
+	}
+	l.faults[path] = f
+}
+
+// withFault is a copy of some faults with one more.
+func withFault(faults map[string]fault, path string, f fault) map[string]fault {
+	all := map[string]fault{}
+	maps.Copy(all, faults)
+	all[path] = f
+	return all
+}
 
 // unreadable is the fault of a path that err, which may name it too, keeps from
 // us.

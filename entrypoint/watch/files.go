@@ -40,7 +40,7 @@ const (
 func (l *look) file(at node) (record, error) {
 	l.files++
 	if l.dry {
-		return record{digest: digest{1}}, unix.Access(at.path, unix.R_OK)
+		return record{digest: digest{1}}, l.ask(at.path, func() error { return unix.Access(at.path, unix.R_OK) })
 	}
 	known, ok := l.records[at.inode()]
 	if !ok {
@@ -71,13 +71,13 @@ func (r *record) vouchesFor(st *unix.Stat_t) bool {
 // read reads a whole file, in pieces: a big one takes no more memory. It never
 // waits for a FIFO or device that has taken the file's place meanwhile.
 func (l *look) read(at node) (record, error) {
-	fd, err := unix.Open(at.path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := l.open(at.path)
 	if err != nil {
 		return record{}, err
 	}
-	defer unix.Close(fd)
+	defer l.close(at.path, fd)
 	var before, after unix.Stat_t
-	if err := unix.Fstat(fd, &before); err != nil {
+	if err := l.ask(at.path, func() error { return unix.Fstat(fd, &before) }); err != nil {
 		return record{}, err
 	}
 	if before.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -85,11 +85,11 @@ func (l *look) read(at node) (record, error) {
 	}
 	now := time.Now()
 	l.reads++
-	sum, err := l.drain(fd)
+	sum, err := l.drain(at.path, fd)
 	if err != nil {
 		return record{}, fmt.Errorf("read %s: %w", at.path, err)
 	}
-	if err := unix.Fstat(fd, &after); err != nil {
+	if err := l.ask(at.path, func() error { return unix.Fstat(fd, &after) }); err != nil {
 		return record{}, err
 	}
 	r := record{inode: inode{before.Dev, before.Ino}, size: before.Size, mtime: before.Mtim.Nano(), ctime: before.Ctim.Nano(), digest: sum}
@@ -103,8 +103,23 @@ func (l *look) read(at node) (record, error) {
 	return r, nil
 }
 
+func (l *look) open(path string) (fd int, err error) {
+	err = l.ask(path, func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return fd, err
+}
+
+func (l *look) close(path string, fd int) {
+	_ = l.ask(path, func() error {
+		_ = unix.Close(fd) // never again, whatever it says: it is closed
+		return nil
+	})
+}
+
 // drain digests what can be read from a descriptor.
-func (l *look) drain(fd int) (digest, error) {
+func (l *look) drain(path string, fd int) (digest, error) {
 	if l.buffer == nil {
 		l.buffer = make([]byte, chunk)
 	}
@@ -113,10 +128,12 @@ func (l *look) drain(fd int) (digest, error) {
 		if err := l.ctx.Err(); err != nil {
 			return digest{}, err
 		}
-		n, err := unix.Read(fd, l.buffer)
+		n := 0
+		err := l.ask(path, func() (err error) {
+			n, err = unix.Read(fd, l.buffer)
+			return err
+		})
 		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
 		case err != nil:
 			return digest{}, err
 		case n == 0:

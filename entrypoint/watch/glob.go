@@ -34,7 +34,7 @@ type visit struct {
 func (l *look) glob(pattern string) (digest, error) {
 	parts := strings.Split(strings.Trim(pattern, "/"), "/")
 	m := matching{look: l, sum: sha256.New(), been: make(map[visit]bool)}
-	root, err := lstat("/")
+	root, err := l.lstat("/")
 	if err != nil {
 		return digest{}, err
 	}
@@ -93,7 +93,7 @@ func (m *matching) anyDepth(at node, name string, parts []string) error {
 // What can't be read is one match less, and a fault.
 func (m *matching) each(dir node, part string, f func(child node, base string) error) error {
 	m.places.watchAll(&dir, part)
-	names, err := readNames(dir.path)
+	names, err := m.readNames(dir.path)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,9 @@ const big = 1 << 30
 // TestLostEventsAreMadeUpFor lets the kernel's queue overflow, with 100,000
 // quick events while a big file is read, and changes among them.
 func TestLostEventsAreMadeUpFor(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes as many events as the kernel queues")
+	}
 	s := newStage(t)
 	s.mkdir("d/sub")
 	s.write("d/sub/f", "1")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,15 +12,24 @@ import (
 // look is one look at everything that is watched. What it learns is kept only
 // when it is over; the directories it passes are watched before it reads them,
 // so that whatever changes behind its back is announced by an event.
+//
+// It has a goroutine of its own, since file systems may have it wait for ever.
+// All that it works on is its own until it is over, or for good when it is given
+// up.
 type look struct {
+	asking
 	places  *places
-	ctx     context.Context   // when it ends, so does the look, and is worth nothing
+	entries []entry         // as they were when it began
+	ctx     context.Context // when it ends, so does the look, and is worth nothing
+	cancel  context.CancelFunc
+	began   time.Time
+	sights  []sight           // by entry; of the look before where this one has not come to it
 	before  map[inode]record  // what the look before knew of files
 	records map[inode]record  // files that are named, or that a symlink leads to
 	listed  map[inode]listing // what the look before knew of directories
 	lists   map[inode]listing
 	trees   map[inode]digest // directories below the present entry; also breaks symlink loops
-	faults  map[string]fault
+	faults  map[string]fault // of the present entry; in the end, of all
 	buffer  []byte
 	torn    bool // a file changed while it was read
 	reads   int64
@@ -29,44 +39,75 @@ type look struct {
 	files int      // how many files were looked at
 }
 
-func newLook(ctx context.Context, p *places, last *look) *look {
+// sight is what a look has seen of an entry.
+type sight struct {
+	digest digest
+	faults map[string]fault
+}
+
+func newLook(ctx context.Context, p *places, entries []*entry, last *look) *look {
 	l := &look{
 		places:  p,
-		ctx:     ctx,
+		began:   time.Now(),
 		before:  make(map[inode]record, len(last.records)),
 		records: make(map[inode]record, len(last.records)),
 		listed:  last.lists,
 		lists:   make(map[inode]listing, len(last.lists)),
-		faults:  make(map[string]fault),
+		sights:  make([]sight, len(entries)),
 	}
+	for _, e := range entries {
+		l.entries = append(l.entries, *e)
+	}
+	copy(l.sights, last.sights)
 	maps.Copy(l.before, last.records)
+	l.ctx, l.cancel = context.WithCancel(ctx)
 	return l
 }
 
-// look looks at every entry and says whether anything is other than it was at
-// the look before.
-func (w *Watcher) look(ctx context.Context) bool {
-	if len(w.entries) == 0 {
-		return false // nothing is watched, and inotify not needed
+// take takes the look. The places are left to who began it, but closed where
+// nobody wants to know any more.
+func (l *look) take() {
+	l.on(allEntries)
+	l.places.begin(&l.asking)
+	l.everyEntry()
+	l.on(allEntries)
+	if l.ctx.Err() == nil {
+		l.conclude()
 	}
-	l := newLook(ctx, w.places, w.last)
-	l.places.begin()
-	moved := false
-	for _, e := range w.entries {
-		seen := l.entry(e)
-		moved = moved || seen != e.seen
-		e.seen = seen
+	if l.ctx.Err() != nil {
+		l.places.close()
 	}
+}
+
+// everyEntry looks at the entries whose file systems answer.
+func (l *look) everyEntry() {
+	for i := range l.entries {
+		if l.ctx.Err() != nil {
+			return // the next one's file system may not answer either
+		}
+		e := &l.entries[i]
+		if e.hung != nil {
+			l.sights[i].digest = e.rest
+			continue
+		}
+		l.on(i)
+		l.faults = nil
+		d := l.entry(e)
+		l.sights[i] = sight{d, l.faults}
+	}
+}
+
+// conclude puts together what was seen.
+func (l *look) conclude() {
 	l.places.end()
+	l.faults = make(map[string]fault)
+	for _, s := range l.sights {
+		maps.Copy(l.faults, s.faults)
+	}
 	if err := l.places.failure; err != nil {
 		l.fault("inotify", blindness(err))
 	}
-	moved = moved || l.torn || !maps.Equal(w.last.faults, l.faults)
 	l.before, l.listed, l.trees, l.buffer = nil, nil, nil, nil // not needed any more
-	w.last = l
-	w.looks.Add(1)
-	w.reads.Add(l.reads)
-	return moved
 }
 
 // entry returns the digest of what an entry leads to, or, where that can't be

@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"bufio"
 	"os"
 	"strings"
 
@@ -11,7 +10,7 @@ import (
 // mounted warns of a path that is a mount point of its own, where what happens
 // on the host can't be seen from here.
 func (l *look) mounted(at node) {
-	if !isMountRoot(at.path) {
+	if !l.isMountRoot(at.path) {
 		return
 	}
 	root := mountRoot(at.path)
@@ -32,26 +31,57 @@ func (l *look) mounted(at node) {
 
 // isMountRoot says whether a path is a mount point. A kernel before 5.8 can't
 // tell, and nothing is warned of.
-func isMountRoot(path string) bool {
+func (l *look) isMountRoot(path string) bool {
 	var stx unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &stx)
+	err := l.ask(path, func() error {
+		return unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &stx)
+	})
 	return err == nil && stx.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
 // mountRoot returns which directory or file of its file system is mounted at a
 // path, or "" (see proc_pid_mountinfo(5)).
 func mountRoot(path string) string {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	escaped := strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`).Replace(path)
 	root := ""
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if field := strings.Fields(lines.Text()); len(field) > 4 && field[4] == escaped {
-			root = field[3] // the last one is on top
+	for _, m := range mounts() {
+		if m.point == path {
+			root = m.root // the last one is on top
 		}
 	}
 	return root
+}
+
+// mountPoint returns below which mount point a path lies, going by its name
+// alone.
+func mountPoint(path string) string {
+	point := "/"
+	for _, m := range mounts() {
+		if len(m.point) > len(point) && below(path, m.point) {
+			point = m.point
+		}
+	}
+	return point
+}
+
+// below says whether a path is a directory, or names something below it.
+func below(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+type mount struct{ root, point string }
+
+// unescape undoes what the kernel does to names in its table of mounts.
+var unescape = strings.NewReplacer(`\134`, `\`, `\040`, " ", `\011`, "\t", `\012`, "\n", `\043`, "#")
+
+// mounts is the kernel's table of mounts. It can be had without waiting for any
+// file system. Without /proc it is empty.
+func mounts() []mount {
+	table, _ := os.ReadFile("/proc/self/mountinfo")
+	var all []mount
+	for line := range strings.Lines(string(table)) {
+		if field := strings.Fields(line); len(field) > 4 {
+			all = append(all, mount{unescape.Replace(field[3]), unescape.Replace(field[4])})
+		}
+	}
+	return all
 }

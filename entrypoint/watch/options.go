@@ -1,11 +1,16 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/internal/deaf"
 )
 
 // Options says what to watch, and how.
@@ -42,10 +47,11 @@ type entry struct {
 	seen digest // at the last look
 	rest digest // when the content was last at rest
 	told digest // when it was last reported
+	hung *look  // was given up at it, and waits for its file system still; nil: none
 }
 
 // parse checks the options and makes an entry of every path.
-func parse(o Options) ([]*entry, error) {
+func parse(ctx context.Context, o Options) ([]*entry, error) {
 	for _, p := range o.Ignore {
 		if _, err := path.Match(p, ""); err != nil {
 			return nil, fmt.Errorf("ignore pattern %q: %w", p, err)
@@ -61,7 +67,7 @@ func parse(o Options) ([]*entry, error) {
 		}
 		e := &entry{path: p, full: p}
 		if !path.IsAbs(p) {
-			dir, err := os.Getwd()
+			dir, err := workingDirectory(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("find the directory that %q is relative to: %w", p, err)
 			}
@@ -73,4 +79,26 @@ func parse(o Options) ([]*entry, error) {
 		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// workingDirectory is that of os.Getwd, which asks its file system whether $PWD
+// is a name of it. Where this does not answer, it is the one name that the kernel
+// knows without asking.
+func workingDirectory(ctx context.Context) (dir string, err error) {
+	asked := make(chan struct{})
+	var named string
+	var failed error
+	go func() {
+		defer close(asked)
+		deaf.Call(func() { named, failed = os.Getwd() })
+	}()
+	limit := time.NewTimer(silence)
+	defer limit.Stop()
+	select {
+	case <-asked:
+		return named, failed
+	case <-ctx.Done():
+	case <-limit.C:
+	}
+	return unix.Getwd()
 }

@@ -3,7 +3,6 @@ package watch
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"path"
 	"slices"
 	"strings"
@@ -23,14 +22,20 @@ const eventBuffer = 1024
 // added. A directory may be moved, replaced, or be in two places by a bind
 // mount. So what is watched is kept by inode, and every look puts the labels
 // right before it reads a directory.
+//
+// Who takes a look has them until it is over; events wait that long, in the
+// buffer and in the kernel. In between they are the loop's, which must not wait
+// for a file system: what may is left to the next look.
 type places struct {
 	ignore []string
-	log    *slog.Logger
+	asking *asking // that of the look
 
 	fs      *fsnotify.Watcher // nil where none could be had
 	failed  chan error        // what it could not do; see relay
+	broken  bool              // it has lost events, and must be replaced
 	labels  map[inode]string
 	byLabel map[string]inode
+	invalid []string // labels that the next look is to take back
 
 	now     map[inode]*place // what matters, as of the last look
 	next    map[inode]*place // the same, while a look is taken
@@ -39,8 +44,6 @@ type places struct {
 	stale   map[inode]names  // the same before the look that is being taken
 	doubt   bool             // the next look must not rely on there having been no event
 	all     bool             // nor must the look that is being taken
-
-	overflown bool // that events were lost has been said
 }
 
 // place is one directory.
@@ -77,15 +80,23 @@ func (pl *place) matters(name string, ignore []string) bool {
 	return false
 }
 
-func newPlaces(ignore []string, log *slog.Logger) *places {
-	return &places{ignore: ignore, log: log, touched: make(map[inode]names)}
+func newPlaces(ignore []string) *places {
+	return &places{ignore: ignore, touched: make(map[inode]names)}
 }
 
 // begin begins a look.
-func (p *places) begin() {
+func (p *places) begin(a *asking) {
+	p.asking = a
+	if p.broken {
+		p.close()
+	}
 	p.next = make(map[inode]*place, len(p.now))
 	p.stale, p.touched = p.touched, make(map[inode]names)
 	p.all, p.doubt, p.failure = p.doubt || p.blind(), false, nil
+	for _, label := range p.invalid {
+		p.remove(label)
+	}
+	p.invalid = nil
 	if p.fs != nil {
 		return
 	}
@@ -152,7 +163,7 @@ func (p *places) add(id inode, label string) {
 	p.stale[id] = names{"": true}
 	p.forget(p.labels[id])
 	p.forget(label)
-	err := p.fs.Add(label)
+	err := p.asking.ask(label, func() error { return p.fs.Add(label) })
 	switch {
 	case err == nil:
 		p.labels[id], p.byLabel[label] = label, id
@@ -163,13 +174,23 @@ func (p *places) add(id inode, label string) {
 
 // forget takes a label out.
 func (p *places) forget(label string) {
-	id, ok := p.byLabel[label]
-	if !ok {
-		return
+	if p.drop(label) {
+		p.remove(label)
 	}
-	_ = p.fs.Remove(label) // fails where the inode has gone, and its watch with it
+}
+
+// drop takes a label out, but not its watch back.
+func (p *places) drop(label string) bool {
+	id, ok := p.byLabel[label]
 	delete(p.byLabel, label)
 	delete(p.labels, id)
+	return ok
+}
+
+// remove takes a watch back. It fails where the inode has gone, and its watch
+// with it.
+func (p *places) remove(label string) {
+	_ = p.asking.ask(label, func() error { return p.fs.Remove(label) })
 }
 
 // end ends a look: what it did not ask for is not watched any more.
@@ -211,7 +232,8 @@ func (p *places) concerns(ev fsnotify.Event) bool {
 	if isSelf {
 		p.touch(self, "")
 		if ev.Has(fsnotify.Remove) || ev.Has(fsnotify.Rename) {
-			p.forget(name)
+			p.drop(name)
+			p.invalid = append(p.invalid, name)
 		}
 	}
 	dir, base := split(name)
@@ -223,36 +245,34 @@ func (p *places) concerns(ev fsnotify.Event) bool {
 	return isSelf || matters
 }
 
-// lost starts over after fsnotify has failed: events were lost, and with them
-// maybe the news that a directory is not the one any more that it watches.
-func (p *places) lost(err error) {
-	if !p.overflown {
-		p.overflown = true
-		p.log.Warn("events were lost: looking at everything again", "reason", err)
-	}
+// lost has the next look start over after fsnotify has failed: events were
+// lost, and with them maybe the news that a directory is not the one any more
+// that it watches.
+func (p *places) lost() {
+	p.broken = true
 	p.distrust()
-	p.close()
 }
 
+// close waits until nothing runs any more.
 func (p *places) close() {
 	if p.fs == nil {
 		return
 	}
-	p.fs.Close()
+	_ = p.asking.ask("inotify", p.fs.Close)
 	for range p.failed { // until relay has ended
 	}
-	p.fs = nil
+	p.fs, p.broken, p.invalid = nil, false, nil
 }
 
 func (p *places) events() <-chan fsnotify.Event {
-	if p.fs == nil {
+	if p.fs == nil || p.broken {
 		return nil
 	}
 	return p.fs.Events
 }
 
 func (p *places) errors() <-chan error {
-	if p.fs == nil {
+	if p.fs == nil || p.broken {
 		return nil
 	}
 	return p.failed

@@ -33,12 +33,15 @@ func (l *look) resolve(from, name string) (node, error) {
 	if strings.HasPrefix(name, "/") {
 		from = "/"
 	}
-	at, err := lstat(from)
+	at, err := l.lstat(from)
 	if err != nil {
 		return node{}, err
 	}
 	links := 0
 	for rest := strings.Split(name, "/"); len(rest) > 0; {
+		if err := l.ctx.Err(); err != nil {
+			return node{}, err
+		}
 		next := rest[0]
 		rest = rest[1:]
 		if at.kind() != unix.S_IFDIR {
@@ -53,7 +56,7 @@ func (l *look) resolve(from, name string) (node, error) {
 			l.places.watch(&at, next)
 			next = join(at.path, next)
 		}
-		child, err := lstat(next)
+		child, err := l.lstat(next)
 		if err != nil {
 			return node{}, err
 		}
@@ -64,13 +67,13 @@ func (l *look) resolve(from, name string) (node, error) {
 		if links++; links > maxLinks {
 			return node{}, unix.ELOOP
 		}
-		target, err := readLink(child.path)
+		target, err := l.readLink(child.path)
 		if err != nil {
 			return node{}, err
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 		if strings.HasPrefix(target, "/") {
-			if at, err = lstat("/"); err != nil {
+			if at, err = l.lstat("/"); err != nil {
 				return node{}, err
 			}
 		}
@@ -78,9 +81,9 @@ func (l *look) resolve(from, name string) (node, error) {
 	return at, nil
 }
 
-func lstat(path string) (node, error) {
+func (l *look) lstat(path string) (node, error) {
 	n := node{path: path}
-	err := unix.Lstat(path, &n.stat)
+	err := l.ask(path, func() error { return unix.Lstat(path, &n.stat) })
 	return n, err
 }
 
@@ -89,9 +92,12 @@ func gone(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
 }
 
-func readLink(path string) (string, error) {
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlink(path, buf)
+func (l *look) readLink(path string) (string, error) {
+	buf, n := make([]byte, unix.PathMax), 0
+	err := l.ask(path, func() (err error) {
+		n, err = unix.Readlink(path, buf)
+		return err
+	})
 	if err != nil {
 		return "", err
 	}

@@ -91,7 +91,7 @@ func inNamespace(t *testing.T, dir string, uid int) {
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txt"), func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command("/proc/self/exe", "-test.v", "-test.timeout=2m", again)
+			cmd := exec.Command("/proc/self/exe", "-test.v", "-test.timeout=2m", fmt.Sprintf("-test.short=%t", testing.Short()), again)
 			// What is mounted can't be removed in there: it is, here, when the namespace has gone.
 			cmd.Env = append(os.Environ(), scriptEnv+"="+script, "TMPDIR="+t.TempDir())
 			cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -215,7 +215,7 @@ func scriptKubelet(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func namesIn(ts *testscript.TestScript, dir string) []string {
-	all, err := readNames(dir)
+	all, err := new(look).readNames(dir)
 	ts.Check(err)
 	return all
 }

@@ -3,6 +3,7 @@ package watch
 import (
 	"crypto/sha256"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -76,7 +77,7 @@ func (l *look) tree(at node) (digest, error) {
 
 // names returns the sorted names in a directory, without the ignored.
 func (l *look) names(dir string) ([]string, error) {
-	names, err := readNames(dir)
+	names, err := l.readNames(dir)
 	return slices.DeleteFunc(names, func(name string) bool { return ignored(l.places.ignore, name) }), err
 }
 
@@ -121,7 +122,7 @@ func (l *look) amend(dir node, children []child, news names) ([]child, bool) {
 			l.remember(children[i])
 			children[i].record = record{}
 		}
-		_, err := lstat(join(dir.path, name))
+		_, err := l.lstat(join(dir.path, name))
 		switch {
 		case known && gone(err):
 			left[name] = true
@@ -192,7 +193,7 @@ func (l *look) child(dir node, c *child) digest {
 
 func (l *look) below(dir node, c *child) (digest, error) {
 	l.remember(*c)
-	at, err := lstat(join(dir.path, c.name))
+	at, err := l.lstat(join(dir.path, c.name))
 	if err != nil {
 		return digest{}, err
 	}
@@ -208,14 +209,33 @@ func (l *look) below(dir node, c *child) (digest, error) {
 	return l.content(at)
 }
 
+// someNames is how many names are asked for at once: few enough that a file
+// system that is only slow answers in time.
+const someNames = 1000
+
 // readNames returns the sorted names in a directory.
-func readNames(path string) ([]string, error) {
-	f, err := os.OpenFile(path, unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+func (l *look) readNames(path string) ([]string, error) {
+	var f *os.File
+	err := l.ask(path, func() (err error) {
+		f, err = os.OpenFile(path, unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
+	defer func() { _ = l.ask(path, f.Close) }() // asked since it may hang; it was only read
+	var names []string
+	for err == nil {
+		var some []string
+		err = l.ask(path, func() (err error) {
+			some, err = f.Readdirnames(someNames)
+			return err
+		})
+		names = append(names, some...)
+	}
 	slices.Sort(names)
+	if err == io.EOF {
+		err = nil
+	}
 	return names, err
 }

@@ -129,7 +129,7 @@ func TestOnlyWhatChangedIsReadAgain(t *testing.T) {
 }
 
 func TestDefaultIgnoreCanBeRead(t *testing.T) {
-	if _, err := parse(Options{Ignore: DefaultIgnore}); err != nil {
+	if _, err := parse(t.Context(), Options{Ignore: DefaultIgnore}); err != nil {
 		t.Error(err)
 	}
 }

@@ -61,7 +61,7 @@ func TestResolveSaysWhatAPathLeadsTo(t *testing.T) {
 	for _, name := range []string{"link", "vol", "vol/*.conf", "missing", "fifo", "empty"} {
 		paths = append(paths, s.path(name))
 	}
-	got, err := Resolve(Options{Paths: paths})
+	got, err := Resolve(t.Context(), Options{Paths: paths})
 	s.must(err)
 	var lines []string
 	for _, r := range got {

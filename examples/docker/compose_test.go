@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stablehand/stablehand/entrypoint/control"
+	"github.com/stablehand/stablehand/entrypoint/status"
 	"github.com/stablehand/stablehand/internal/docker"
 	"github.com/stablehand/stablehand/internal/load"
 )
@@ -28,7 +28,7 @@ type project struct {
 }
 
 // ofProject is what the docker-compose.yml and the Dockerfile read.
-var ofProject = []string{"docker-compose.yml", "Dockerfile", ".dockerignore", "go.mod", "go.sum", "cmd", "entrypoint", "reaper", "examples/flask"}
+var ofProject = []string{"docker-compose.yml", "Dockerfile", ".dockerignore", "go.mod", "go.sum", "cmd", "entrypoint", "internal", "reaper", "examples/flask"}
 
 func newProject(t *testing.T) *project {
 	t.Helper()
@@ -133,11 +133,11 @@ func TestComposeShowsEachSave(t *testing.T) {
 	// A save may be answered by a worker of the generation before, which has
 	// loaded the program late. So there may be fewer handoffs than saves.
 	docker.Eventually(t, "the last save in force", func() bool {
-		var status control.Status
-		if err := json.Unmarshal([]byte(c.Exec("stablehand", "status", "--json")), &status); err != nil {
+		var now status.Status
+		if err := json.Unmarshal([]byte(c.Exec("stablehand", "status", "--json")), &now); err != nil {
 			t.Fatal(err)
 		}
-		return status.InSync != nil && *status.InSync && status.Handoff == nil && status.Next == nil
+		return now.InSync != nil && *now.InSync && now.Handoff == nil && now.Next == nil
 	})
 	docker.Unharmed(t, run)
 	p.do("stop")

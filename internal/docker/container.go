@@ -117,7 +117,7 @@ func (c *Container) Says(parts ...string) {
 	defer func() {
 		stop()
 		follow.Process.Kill()
-		follow.Wait()
+		_ = follow.Wait() // it was killed
 	}()
 	for lines := bufio.NewScanner(read); lines.Scan(); {
 		if hasAll(lines.Text(), parts) {

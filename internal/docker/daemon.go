@@ -92,7 +92,7 @@ func (d *daemon) start(cache string) error {
 		err := d.cmd.Start()
 		started <- err
 		if err == nil {
-			d.cmd.Wait()
+			_ = d.cmd.Wait() // its log says why it has ended
 		}
 	}()
 	return <-started

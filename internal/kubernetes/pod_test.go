@@ -16,7 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/stablehand/stablehand/entrypoint/control"
+	"github.com/stablehand/stablehand/entrypoint/status"
 	"github.com/stablehand/stablehand/internal/docker"
 	"github.com/stablehand/stablehand/internal/load"
 )
@@ -265,11 +265,11 @@ func TestASharedProcessNamespace(t *testing.T) {
 	p.stops()
 
 	p.starts()
-	var status control.Status
-	if err := json.Unmarshal([]byte(p.Exec("stablehand", "status", "--json")), &status); err != nil {
+	var now status.Status
+	if err := json.Unmarshal([]byte(p.Exec("stablehand", "status", "--json")), &now); err != nil {
 		t.Fatal(err)
 	}
-	p.Exec("sh", "-c", fmt.Sprint("kill -KILL ", status.Serving.PID))
+	p.Exec("sh", "-c", fmt.Sprint("kill -KILL ", now.Serving.PID))
 	docker.Eventually(t, "its end with the serving master", func() bool { return ended(p.Container) })
 	unharmed()
 }

@@ -48,7 +48,7 @@ func (d demo) start(dir string, env []string, program string, log *log) (*server
 		return nil, err
 	}
 	go func() {
-		s.cmd.Wait()
+		_ = s.cmd.Wait() // the server itself says why it has ended
 		close(s.ended)
 	}()
 	return s, nil

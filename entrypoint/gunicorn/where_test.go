@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/stablehand/stablehand/internal/proc"
 )
 
 // Python takes a relative word from the directory that it was started in, by the
@@ -44,7 +46,7 @@ func TestInterpreterOfARelativeWord(t *testing.T) {
 			t.Chdir(filepath.Join(root, test.ours))
 			pid := startIdle(t, filepath.Join(root, test.cwd), "bin/python3", "PWD="+filepath.Join(root, test.pwd))
 			want := filepath.Join(root, test.want, "bin/python3")
-			if got := interpreter(pid); got != want {
+			if got := interpreter(t.Context(), pid); got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
 		})
@@ -74,8 +76,22 @@ func startIdle(t *testing.T, dir, argv0 string, env ...string) (pid int) {
 		in.Close()
 		cmd.Wait()
 	})
-	for len(cmdline(cmd.Process.Pid)) == 0 { // the exec is not through yet
+	awaitWords(t, cmd.Process.Pid)
+	return cmd.Process.Pid
+}
+
+// awaitWords waits until a process is through its exec, and returns its command
+// line.
+func awaitWords(t *testing.T, pid int) []string {
+	t.Helper()
+	for {
+		words, err := proc.Cmdline(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(words) > 0 {
+			return words
+		}
 		time.Sleep(time.Millisecond)
 	}
-	return cmd.Process.Pid
 }

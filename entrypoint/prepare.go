@@ -1,0 +1,176 @@
+package entrypoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stablehand/stablehand/entrypoint/control"
+	"github.com/stablehand/stablehand/entrypoint/gunicorn"
+	"github.com/stablehand/stablehand/entrypoint/life"
+	"github.com/stablehand/stablehand/entrypoint/systemd"
+	"github.com/stablehand/stablehand/entrypoint/watch"
+	"github.com/stablehand/stablehand/reaper"
+)
+
+// prepare does all that comes before a managed command's life, and starts it
+// where no running gunicorn was adopted.
+func prepare(stop context.Context, c Config, command Command, r *reaper.Reaper, log *slog.Logger) next {
+	var open closers
+	refused := func(code int, text string, err error, do ...any) next {
+		open.close()
+		log.Error(text+": nothing was started", append([]any{"reason", err, "serving", 0, "code", code}, do...)...)
+		return ended(code)
+	}
+	adopted, err := adopt(command, r)
+	if err != nil {
+		return refused(ExitFailed, "cannot start gunicorn", err, whenForeign(err)...)
+	}
+	if adopted != nil {
+		open.later(readOn(adopted.PID(), log).close)
+	}
+	seen, stopped, err := firstLook(stop, c, log)
+	if err != nil {
+		return refused(ExitFailed, "cannot watch", err)
+	}
+	open.later(func() { seen.Close() })
+	if stopped && adopted == nil {
+		open.close()
+		return func(signals <-chan os.Signal) int { return stoppedBeforeStart(signals, log) }
+	}
+	teller := systemd.New(log)
+	open.later(func() { teller.Close(lastWords) })
+	l := life.New(c.settings(), life.World{Log: log, Teller: teller, Host: host{}}, life.Content(seen.First()))
+	server, err := listen(c, answers{l, r, seen.Watcher, seen.Resolver}, log)
+	if err != nil {
+		return refused(ExitUsage, "cannot listen", err, whenShared(err)...)
+	}
+	open.later(server.Close)
+	var first life.Generation
+	var started life.Command
+	if adopted != nil {
+		log.Info("adopted a running gunicorn", "generation", 1, "pid", adopted.PID(), "pidfile", command.Pidfile)
+		first = master{adopted}
+	} else {
+		p, err := start(command, r, log)
+		if err != nil {
+			open.close()
+			return ended(startFailed(err, log))
+		}
+		started = newCommand(p, command, r)
+	}
+	return func(signals <-chan os.Signal) int {
+		defer open.close()
+		return l.Run(started, first, relay(signals, called), relay(seen.Changes(), changed))
+	}
+}
+
+// closers are what is to be closed in the end, the last first.
+type closers []func()
+
+func (c *closers) later(close func()) { *c = append(*c, close) }
+
+func (c closers) close() {
+	for _, close := range slices.Backward(c) {
+		close()
+	}
+}
+
+// whenForeign is what to do about a pidfile that is another process's.
+func whenForeign(err error) []any {
+	if !errors.Is(err, gunicorn.ErrNoMaster) {
+		return nil
+	}
+	return []any{"do", "remove the file if it is stale; else stop that process, or have --pid name another file"}
+}
+
+// whenShared is what to do about a socket that is another stablehand's.
+func whenShared(err error) []any {
+	if !errors.Is(err, control.ErrLives) {
+		return nil
+	}
+	return []any{"do", "give each its own " + Prefix + "CONTROL"}
+}
+
+// relay passes on what a channel yields in package life's words.
+func relay[From, To any](from <-chan From, said func(From) To) <-chan To {
+	to := make(chan To)
+	go func() {
+		for one := range from {
+			to <- said(one)
+		}
+	}()
+	return to
+}
+
+// changed is a change as package life is told it.
+func changed(c watch.Change) life.Change {
+	return life.Change{Paths: c.Paths, Content: life.Content(c.Content)}
+}
+
+// watching is all that is known of what is watched.
+type watching struct {
+	*watch.Watcher
+	*watch.Resolver
+}
+
+// firstLook begins to watch. It comes before gunicorn's own look, so that no
+// change is missed, unless a file system does not answer. A stop ends it, and is
+// still there for who reads the signals; nothing is watched then.
+func firstLook(stop context.Context, c Config, log *slog.Logger) (w watching, stopped bool, err error) {
+	long := time.AfterFunc(longLook, func() { log.Info("reading what is watched, before gunicorn starts") })
+	defer long.Stop()
+	w, err = watchAll(stop, c.WatchOptions(log))
+	if !errors.Is(err, context.Canceled) {
+		return w, false, err
+	}
+	w, err = watchAll(context.Background(), watch.Options{Log: log})
+	return w, true, err
+}
+
+func watchAll(ctx context.Context, o watch.Options) (w watching, err error) {
+	if w.Watcher, err = watch.New(ctx, o); err != nil {
+		return w, err
+	}
+	w.Resolver, err = watch.NewResolver(ctx, o)
+	return w, err
+}
+
+// longLook is how long the first look may take without a word.
+const longLook = time.Second
+
+// listen begins to answer an operator. Without a socket that nobody asked for
+// a container can live.
+func listen(c Config, a answers, log *slog.Logger) (*control.Server, error) {
+	socket, err := control.Listen(c.Control)
+	switch {
+	case errors.Is(err, control.ErrLives):
+		return nil, err
+	case err != nil && c.Control != "":
+		return nil, fmt.Errorf("%sCONTROL: %w", Prefix, err)
+	case err != nil:
+		log.Warn("no control socket: reload, status and healthcheck will find nobody",
+			"reason", strings.ReplaceAll(err.Error(), "\n", "; "), "do", "set "+Prefix+"CONTROL to a path in a directory that can be written")
+	}
+	var address net.Listener
+	if c.HTTP != "" {
+		if address, err = net.Listen("tcp", string(c.HTTP)); err != nil {
+			control.Serve(a, socket, nil, log).Close()
+			return nil, fmt.Errorf("%sHTTP: %w", Prefix, err)
+		}
+	}
+	return control.Serve(a, socket, address, log), nil
+}
+
+func adopt(command Command, r *reaper.Reaper) (*gunicorn.Master, error) {
+	if command.Pidfile == "" {
+		return nil, nil
+	}
+	return gunicorn.Adopt(r, command.Pidfile)
+}

@@ -1,0 +1,165 @@
+package entrypoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/entrypoint/gunicorn"
+	"github.com/stablehand/stablehand/entrypoint/life"
+	"github.com/stablehand/stablehand/entrypoint/status"
+	"github.com/stablehand/stablehand/internal/proc"
+	"github.com/stablehand/stablehand/reaper"
+)
+
+// master is a gunicorn master as package life needs it.
+type master struct{ *gunicorn.Master }
+
+func (m master) Exit() life.Exit { return m.Status() }
+
+func (m master) Ended() error { return &gunicorn.ExitError{PID: m.PID(), Status: m.Status()} }
+
+func (m master) Signal(sig life.Signal) error { return ifAlive(m.Master.Signal(number(sig))) }
+
+func (m master) Deliver(ctx context.Context, sig life.Signal) error {
+	return ifAlive(m.Master.Deliver(ctx, number(sig)))
+}
+
+func (m master) Hurry(sig life.Signal, report func(error)) {
+	go func() {
+		if err := ifAlive(m.Master.Hurry(number(sig))); err != nil {
+			report(err)
+		}
+	}()
+}
+
+func (m master) Ready(ctx context.Context, hint int, report func(status.Workers)) error {
+	return m.Master.Ready(ctx, hint, func(w gunicorn.Workers) { report(status.Workers(w)) })
+}
+
+func (m master) Spawn(ctx context.Context) (next life.Generation, ours bool, err error) {
+	successor, ours, err := m.Master.Spawn(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	return master{successor}, ours, nil
+}
+
+func (m master) Workers() status.Workers { return status.Workers(m.Master.Workers()) }
+
+func (m master) Note() { _, _ = m.Processes() } // Clear says what could not be listed
+
+func (m master) Clear(ctx context.Context, grace time.Duration) error {
+	return proc.Terminate(ctx, m.Processes, grace)
+}
+
+// ifAlive is an error unless it means that the process has ended.
+func ifAlive(err error) error {
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+// command is what the container was started with as package life needs it.
+type command struct {
+	*reaper.Process
+	Command
+	reaper *reaper.Reaper
+	orders chan func() // signals to be sent, in their order, by order
+}
+
+// maxOrders is how many signals may wait for the process table to be read.
+const maxOrders = 128
+
+func newCommand(p *reaper.Process, c Command, r *reaper.Reaper) *command {
+	started := &command{Process: p, Command: c, reaper: r, orders: make(chan func(), maxOrders)}
+	go func() {
+		for order := range started.orders {
+			order()
+		}
+	}()
+	return started
+}
+
+func (c *command) Exit() life.Exit { return c.Status() }
+
+func (c *command) Named() bool { return c.Command.Named }
+
+func (c *command) Signal(sig life.Signal, report func(error)) {
+	order := func() {
+		if c.Dead() {
+			return // its pid may be another's by now
+		}
+		tree, err := proc.Tree(c.PID())
+		if err = errors.Join(err, proc.Kill(tree, number(sig))); err != nil {
+			report(err)
+		}
+	}
+	select {
+	case c.orders <- order:
+	default:
+		report(errors.New("too many signals wait to be sent"))
+	}
+}
+
+func (c *command) Find(ctx context.Context) (life.Generation, error) {
+	m, err := gunicorn.Find(ctx, c.reaper, c.Process)
+	if err != nil {
+		return nil, err
+	}
+	return master{m}, nil
+}
+
+func (c *command) Daemonised() bool { return gunicorn.Daemonised() }
+
+// Twin finds none where a pidfile would have had it adopted.
+func (c *command) Twin() int {
+	if c.Pidfile != "" {
+		return 0
+	}
+	return gunicorn.Twin(c.Argv)
+}
+
+// host is every process below us, and what generations have that is not.
+type host struct{}
+
+func (host) Clear(ctx context.Context, generations []life.Generation, wait, grace time.Duration, begin func(int)) error {
+	left := func() ([]proc.Info, error) {
+		list, err := proc.Descendants(os.Getpid())
+		for _, g := range generations {
+			more, err2 := g.(master).Processes()
+			list, err = proc.Merge(list, more), errors.Join(err, err2)
+		}
+		return list, err
+	}
+	if wait > 0 && proc.Gone(ctx, left, wait) {
+		return nil
+	}
+	list, err := left()
+	if err == nil && len(list) == 0 {
+		return nil
+	}
+	begin(len(list))
+	return proc.Terminate(ctx, left, grace)
+}
+
+func (host) Suspend() { _ = unix.Kill(unix.Getpid(), unix.SIGSTOP) } // everybody may signal themselves
+
+// called is a signal as package life calls it.
+func called(sig os.Signal) life.Signal { return life.Signal(reaper.SignalName(sig.(unix.Signal))) }
+
+// number is the signal that package life means.
+func number(sig life.Signal) unix.Signal {
+	if strings.HasPrefix(string(sig), "SIG") {
+		return unix.SignalNum(string(sig))
+	}
+	var n int
+	_, _ = fmt.Sscanf(string(sig), "signal %d", &n) // as SignalName writes it; else 0, which is none
+	return unix.Signal(n)
+}
