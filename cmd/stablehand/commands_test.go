@@ -20,9 +20,10 @@ import (
 // commands are the words that scripts have beside testscript's own. NAME is
 // that of a program and may be left out for the one called stablehand.
 //
-//	stablehand [-init|-user|-nobody|-subreap] [-beside=NAME] [&NAME&] WORD...
+//	stablehand [-init|-user|-nobody|-subreap] [-beside=NAME] [-piped|-unread] [&NAME&] WORD...
 //	                         start it, its output in NAME.log, in a namespace
-//	                         of its own or in that of another one
+//	                         of its own or in that of another one; with -piped its output goes there through a pipe,
+//	                         with -unread one that is full and that nobody reads
 //	start [-init|...] [-beside=NAME] &NAME& WORD...
 //	                         start any other program in the same way
 //	await [NAME] REGEXP      wait for a line of its log, after the last one
@@ -45,8 +46,12 @@ import (
 //	get                      ask $URL, the answer on stdout
 //	answers VERSION          ask $URL until it answers that
 //	load ...                 put $URL under load; see cmdLoad
-//	notify                   listen as a service manager does, at
-//	                         $NOTIFY_SOCKET; await notify REGEXP has what is told
+//	notify [-unread]         listen as a service manager does, at
+//	                         $NOTIFY_SOCKET; await notify REGEXP has what is told.
+//	                         With -unread it is full, and not read
+//	notify -read             before that
+//
+// The words for hostile surroundings are in hostile_commands_test.go.
 var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"stablehand": cmdStablehand,
 	"start":      cmdStart,
@@ -104,6 +109,10 @@ func newProgram(ts *testscript.TestScript, args []string) (*program, []string) {
 		if other, ok := strings.CutPrefix(args[0], "-beside="); ok {
 			p.beside = programs[other]
 			p.mode = p.beside.mode
+			continue
+		}
+		if args[0] == "-piped" || args[0] == "-unread" {
+			p.pipe, p.unread = new(pipe), args[0] == "-unread"
 			continue
 		}
 		name, named := strings.CutPrefix(args[0], "&")

@@ -34,6 +34,10 @@ type program struct {
 
 	aborted bool // the script has sent it ABRT
 
+	pipe   *pipe  // takes its output to the log, if it is not written there at once
+	unread bool   // nobody is to read that, at first
+	weight weight // as last noted
+
 	outside *exec.Cmd     // unshare, which lives as long as the namespace, or nsenter
 	beside  *program      // in whose namespace this one runs, if not in its own
 	stay    *os.File      // held open so that our init stays, see runInit
@@ -54,6 +58,14 @@ func (p *program) start(dir string, env []string) error {
 		return err
 	}
 	defer logFile.Close()
+	if p.pipe != nil {
+		end, err := p.pipe.open(p.log, p.unread)
+		if err != nil {
+			return err
+		}
+		defer end.Close()
+		logFile = end
+	}
 	p.ended, p.gone = make(chan struct{}), make(chan struct{})
 	if p.mode == notAsInit && p.beside == nil {
 		return p.startBelowInit(dir, env, logFile)
@@ -193,6 +205,9 @@ func (p *program) others() []proc {
 func (p *program) await(pattern *regexp.Regexp) (string, error) {
 	for deadline := time.Now().Add(patience); ; {
 		ended := p.hasEnded() // before the log is read, so that its end is in it
+		if ended && p.pipe != nil {
+			p.pipe.close()
+		}
 		if line, ok := p.next(pattern); ok {
 			return line, nil
 		}
@@ -246,7 +261,13 @@ func (p *program) end() error {
 		p.beside.end()
 	}
 	p.outside.Process.Kill()
+	if p.mode == asNobody && p.handle != nil {
+		p.handle.Kill() // what is to kill it with unshare ends when the user changes, see PR_SET_PDEATHSIG in prctl(2)
+	}
 	<-p.gone
+	if p.pipe != nil {
+		p.pipe.close()
+	}
 	if p.stay != nil {
 		p.stay.Close()
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stablehand/stablehand/entrypoint/control"
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -22,22 +22,22 @@ func after(seconds float64) time.Time {
 // which it was told.
 var handoffs = []struct {
 	at float64
-	h  control.Handoff
+	h  status.Handoff
 }{
-	{0.1, control.Handoff{Step: "wait", WaitsFor: "the handoff to generation 2", Since: after(0.1)}},
-	{2, control.Handoff{Generation: 3, From: 2, Began: after(2), Step: "spawn", Since: after(2)}},
-	{2.04, control.Handoff{Generation: 3, From: 2, Began: after(2), Step: "warm", Since: after(2.04),
-		Steps: []control.Step{{Name: "spawn", Took: 0.04}}}},
-	{5, control.Handoff{Generation: 3, From: 2, Began: after(2), Step: "warm", Since: after(2.04),
-		Steps: []control.Step{{Name: "spawn", Took: 0.04}}, Successor: control.Workers{All: 8, Ready: 3}}},
-	{6, control.Handoff{Generation: 3, From: 2, Began: after(2), Step: "soak", Since: after(6),
-		Steps: []control.Step{{Name: "spawn", Took: 0.04}, {Name: "warm", Took: 3.96}}, Successor: control.Workers{All: 8, Ready: 8}}},
-	{66, control.Handoff{Generation: 3, From: 2, Began: after(2), Step: "retire", Since: after(66),
-		Steps: []control.Step{{Name: "spawn", Took: 0.04}, {Name: "warm", Took: 3.96}, {Name: "soak", Took: 60}}, Successor: control.Workers{All: 8, Ready: 8}}},
+	{0.1, status.Handoff{Step: "wait", WaitsFor: "the handoff to generation 2", Since: after(0.1)}},
+	{2, status.Handoff{Generation: 3, From: 2, Began: after(2), Step: "spawn", Since: after(2)}},
+	{2.04, status.Handoff{Generation: 3, From: 2, Began: after(2), Step: "warm", Since: after(2.04),
+		Steps: []status.Done{{Step: "spawn", Took: 0.04}}}},
+	{5, status.Handoff{Generation: 3, From: 2, Began: after(2), Step: "warm", Since: after(2.04),
+		Steps: []status.Done{{Step: "spawn", Took: 0.04}}, Successor: status.Workers{All: 8, Ready: 3}}},
+	{6, status.Handoff{Generation: 3, From: 2, Began: after(2), Step: "soak", Since: after(6),
+		Steps: []status.Done{{Step: "spawn", Took: 0.04}, {Step: "warm", Took: 3.96}}, Successor: status.Workers{All: 8, Ready: 8}}},
+	{66, status.Handoff{Generation: 3, From: 2, Began: after(2), Step: "retire", Since: after(66),
+		Steps: []status.Done{{Step: "spawn", Took: 0.04}, {Step: "warm", Took: 3.96}, {Step: "soak", Took: 60}}, Successor: status.Workers{All: 8, Ready: 8}}},
 	// The promotion's beginning was not told: it was read too slowly.
-	{70, control.Handoff{Generation: 3, From: 2, Began: after(2), Step: "promote", Since: after(68),
-		Steps:     []control.Step{{Name: "spawn", Took: 0.04}, {Name: "warm", Took: 3.96}, {Name: "soak", Took: 60}, {Name: "retire", Took: 2}, {Name: "promote", Took: 1.5}},
-		Successor: control.Workers{All: 8, Ready: 8}, Outcome: control.HandedOff, Took: 67.5}},
+	{70, status.Handoff{Generation: 3, From: 2, Began: after(2), Step: "promote", Since: after(68),
+		Steps:     []status.Done{{Step: "spawn", Took: 0.04}, {Step: "warm", Took: 3.96}, {Step: "soak", Took: 60}, {Step: "retire", Took: 2}, {Step: "promote", Took: 1.5}},
+		Successor: status.Workers{All: 8, Ready: 8}, Outcome: status.HandedOff, Took: 67.5}},
 }
 
 func TestEachStepHasALine(t *testing.T) {
@@ -67,7 +67,7 @@ func TestLongStepsAreSaidToGoOn(t *testing.T) {
 	p := newProgress(&out, 0, noon)
 	for _, told := range append(handoffs[:4:4], struct {
 		at float64
-		h  control.Handoff
+		h  status.Handoff
 	}{40, handoffs[4].h}) {
 		for p.spoken.Before(after(told.at - 10)) {
 			p.tick(p.spoken.Add(stillPace))

@@ -19,11 +19,12 @@ import (
 
 // suite is a directory of scripts, and what they run with.
 type suite struct {
-	dir  string
-	mode mode
-	bin  string            // gunicorn's directory
-	vars map[string]string // of the scripts' environment; see setup
-	from string            // an example that each script runs in a copy of
+	dir   string
+	files []string // those of its scripts to run; all if there are none
+	mode  mode
+	bin   string            // gunicorn's directory
+	vars  map[string]string // of the scripts' environment; see setup
+	from  string            // an example that each script runs in a copy of
 }
 
 // TestScript runs testdata/script in every way in which stablehand can be
@@ -62,14 +63,16 @@ func TestExamples(t *testing.T) {
 }
 
 // TestStop runs testdata/stop, a stop in each step of a container's life, with
-// each signal that stops.
+// each signal that stops, of the oldest gunicorn and the newest.
 func TestStop(t *testing.T) {
-	for _, m := range []mode{asInit, notAsInit} {
-		for _, signal := range []string{"TERM", "INT", "QUIT"} {
-			t.Run(string(m)+"/"+signal, func(t *testing.T) {
-				t.Parallel()
-				run(t, suite{dir: "testdata/stop", mode: m, bin: python(t, newest), vars: map[string]string{"SIGNAL": signal}})
-			})
+	for _, env := range []string{oldest, newest} {
+		for _, m := range []mode{asInit, notAsInit} {
+			for _, signal := range []string{"TERM", "INT", "QUIT"} {
+				t.Run(env+"/"+string(m)+"/"+signal, func(t *testing.T) {
+					t.Parallel()
+					run(t, suite{dir: "testdata/stop", mode: m, bin: python(t, env), vars: map[string]string{"SIGNAL": signal}})
+				})
+			}
 		}
 	}
 }
@@ -148,8 +151,13 @@ func run(t *testing.T, s suite) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(work) })
+	dir := s.dir
+	if s.files != nil {
+		dir = "" // else it counts, and they do not
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 s.dir,
+		Dir:                 dir,
+		Files:               s.files,
 		Cmds:                commands,
 		Condition:           condition,
 		RequireExplicitExec: true,
@@ -209,6 +217,8 @@ func (s suite) setup(env *testscript.Env) error {
 	env.Values[keyMode{}] = s.mode
 	env.Values[keyPrograms{}] = programs
 	env.Values[keyLoad{}] = &loads{ctx: ctx}
+	env.Values[keyNotify{}] = new(notified)
+	env.Values[keyLimits{}] = map[string]func() error{}
 	env.Defer(func() {
 		cancel()
 		if err := endAll(programs); err != nil {

@@ -8,21 +8,21 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stablehand/stablehand/entrypoint/control"
+	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
 func TestStatusIsReadable(t *testing.T) {
 	yes, no := true, false
-	serving := &control.Generation{Number: 2, PID: 15, Started: after(-7300), Since: after(-7200), Workers: control.Workers{All: 8, Ready: 8}}
-	base := control.Status{Version: "v1.0.0", PID: 1, Started: after(-90000), Phase: control.Serving, Serving: serving,
-		Totals: control.Totals{Handoffs: map[string]int{control.HandedOff: 1}, Reaped: 3}}
-	with := func(change func(s *control.Status)) control.Status {
+	serving := &status.Generation{Number: 2, PID: 15, Started: after(-7300), Since: after(-7200), Workers: status.Workers{All: 8, Ready: 8}}
+	base := status.Status{Version: "v1.0.0", PID: 1, Started: after(-90000), Phase: status.Serving, Serving: serving,
+		Totals: status.Totals{Handoffs: map[string]int{status.HandedOff: 1}, Reaped: 3}}
+	with := func(change func(s *status.Status)) status.Status {
 		s := base
 		change(&s)
 		return s
 	}
 	for name, test := range map[string]struct {
-		status control.Status
+		status status.Status
 		want   string
 	}{
 		"nothing is watched": {base, `
@@ -32,11 +32,11 @@ stablehand    v1.0.0, pid 1, up 1d01h
 generation 2  serving, pid 15, workers ready 8 of 8, for 2h00m
 since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
 `},
-		"under way": {with(func(s *control.Status) {
+		"under way": {with(func(s *status.Status) {
 			s.InSync = &no
-			s.Successor = &control.Generation{Number: 3, PID: 40, Started: after(-3), Workers: control.Workers{All: 8, Ready: 3}}
-			s.Handoff = &control.Handoff{Generation: 3, From: 2, Reason: "content changed", Began: after(-3.04), Step: "warm", Since: after(-3),
-				Steps: []control.Step{{Name: "spawn", Took: 0.04}}, Successor: control.Workers{All: 8, Ready: 3}}
+			s.Successor = &status.Generation{Number: 3, PID: 40, Started: after(-3), Workers: status.Workers{All: 8, Ready: 3}}
+			s.Handoff = &status.Handoff{Generation: 3, From: 2, Reason: "content changed", Began: after(-3.04), Step: "warm", Since: after(-3),
+				Steps: []status.Done{{Step: "spawn", Took: 0.04}}, Successor: status.Workers{All: 8, Ready: 3}}
 		}), `
 SERVING; a handoff is under way
 
@@ -49,13 +49,13 @@ handoff       generation 2 to 3 for 3.04s, reason: content changed
               workers ready 3 of 8, for 3.00s
 since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
 `},
-		"rolled back": {with(func(s *control.Status) {
+		"rolled back": {with(func(s *status.Status) {
 			s.InSync = &no
-			s.LastHandoff = &control.Handoff{Generation: 3, From: 2, Reason: "content changed", Began: after(-8.5), Step: "warm",
-				Steps: []control.Step{{Name: "spawn", Took: 0.04}}, Outcome: control.RolledBack,
+			s.LastHandoff = &status.Handoff{Generation: 3, From: 2, Reason: "content changed", Began: after(-8.5), Step: "warm",
+				Steps: []status.Done{{Step: "spawn", Took: 0.04}}, Outcome: status.RolledBack,
 				Failure: "exit code 3 (a worker failed to boot)", Took: 0.5, Retry: 10}
-			s.Next = &control.Next{Reason: "retry", At: after(2)}
-			s.Watch = []control.Watched{
+			s.Next = &status.Next{Reason: "retry", At: after(2)}
+			s.Watch = []status.Watched{
 				{Path: "/etc/app", To: []string{"/etc/app/..2026_01_02"}, Files: 3},
 				{Path: "/etc/feature", To: []string{"/etc/feature"}, Files: 1, Faults: []string{"is mounted by itself"}},
 			}
@@ -76,12 +76,12 @@ watched       /etc/app, 3 files
 watched       /etc/feature, 1 file
               is mounted by itself
 `},
-		"retiring": {with(func(s *control.Status) {
+		"retiring": {with(func(s *status.Status) {
 			s.InSync = &yes
-			s.Retiring = &control.Generation{Number: 1, PID: 7, Started: after(-7400), Workers: control.Workers{All: 2, Blind: true}}
-			s.LastHandoff = &control.Handoff{Generation: 2, From: 1, Reason: "reload", Began: after(-7300), Step: "promote",
-				Steps:     []control.Step{{Name: "spawn", Took: 0.04}, {Name: "warm", Took: 1}, {Name: "retire", Took: 2}, {Name: "promote", Took: 1.5}},
-				Successor: control.Workers{All: 8, Ready: 8}, Outcome: control.HandedOff, Took: 4.54}
+			s.Retiring = &status.Generation{Number: 1, PID: 7, Started: after(-7400), Workers: status.Workers{All: 2, Blind: true}}
+			s.LastHandoff = &status.Handoff{Generation: 2, From: 1, Reason: "reload", Began: after(-7300), Step: "promote",
+				Steps:     []status.Done{{Step: "spawn", Took: 0.04}, {Step: "warm", Took: 1}, {Step: "retire", Took: 2}, {Step: "promote", Took: 1.5}},
+				Successor: status.Workers{All: 8, Ready: 8}, Outcome: status.HandedOff, Took: 4.54}
 		}), `
 SERVING
 
@@ -113,15 +113,15 @@ since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
 
 func TestTheFirstLineTellsWhatMatters(t *testing.T) {
 	no := false
-	one := &control.Generation{Workers: control.Workers{All: 1, Ready: 1}}
-	for want, s := range map[string]control.Status{
-		"BOOTING: nothing serves yet":              {Phase: control.Booting},
-		"SERVING":                                  {Phase: control.Serving, Serving: one},
-		"SERVING, but NOT what is on disk":         {Phase: control.Serving, Serving: one, InSync: &no},
-		"NOT SERVING: gunicorn's master has ended": {Phase: control.Serving},
-		"NOT SERVING: no worker is ready":          {Phase: control.Serving, Serving: &control.Generation{Workers: control.Workers{All: 1}}},
-		"STOPPING, and serving still":              {Phase: control.Stopping, Serving: one},
-		"STOPPING":                                 {Phase: control.Stopping},
+	one := &status.Generation{Workers: status.Workers{All: 1, Ready: 1}}
+	for want, s := range map[string]status.Status{
+		"BOOTING: nothing serves yet":              {Phase: status.Booting},
+		"SERVING":                                  {Phase: status.Serving, Serving: one},
+		"SERVING, but NOT what is on disk":         {Phase: status.Serving, Serving: one, InSync: &no},
+		"NOT SERVING: gunicorn's master has ended": {Phase: status.Serving},
+		"NOT SERVING: no worker is ready":          {Phase: status.Serving, Serving: &status.Generation{Workers: status.Workers{All: 1}}},
+		"STOPPING, and serving still":              {Phase: status.Stopping, Serving: one},
+		"STOPPING":                                 {Phase: status.Stopping},
 	} {
 		if got := verdict(s); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -137,14 +137,14 @@ func TestATextIsCutToTheScreen(t *testing.T) {
 }
 
 func TestAFailureTellsTheStepTheTimeAndTheReason(t *testing.T) {
-	for want, h := range map[string]control.Handoff{
+	for want, h := range map[string]status.Handoff{
 		"rolled back in step warm after 0.43s: exit code 3 (a worker failed to boot)": {
-			Generation: 2, Step: "warm", Outcome: control.RolledBack, Took: 0.433, Failure: "exit code 3 (a worker failed to boot)"},
+			Generation: 2, Step: "warm", Outcome: status.RolledBack, Took: 0.433, Failure: "exit code 3 (a worker failed to boot)"},
 		"failed with no way back in step retire after 12.0s: killed by SIGKILL": {
-			Generation: 2, Step: "retire", Outcome: control.Lost, Took: 12, Failure: "killed by SIGKILL"},
+			Generation: 2, Step: "retire", Outcome: status.Lost, Took: 12, Failure: "killed by SIGKILL"},
 		"stopped in step soak after 1.00s: stablehand is stopping": {
-			Generation: 2, Step: "soak", Outcome: control.Stopped, Took: 1, Failure: "stablehand is stopping"},
-		"stopped: stablehand is stopping": {Outcome: control.Stopped, Failure: "stablehand is stopping"},
+			Generation: 2, Step: "soak", Outcome: status.Stopped, Took: 1, Failure: "stablehand is stopping"},
+		"stopped: stablehand is stopping": {Outcome: status.Stopped, Failure: "stablehand is stopping"},
 	} {
 		if got := ending(h); got != want {
 			t.Errorf("got %q, want %q", got, want)
