@@ -21,6 +21,11 @@ demo: build .venv/complete ## serve examples/flask at 127.0.0.1:8000; with DEMO=
 test: envs .venv/complete .cache/bin/kubelet-volume ## run every test, with every gunicorn that is promised to work
 	@PATH=$$PATH:$(CURDIR)/.cache/bin go run ./internal/testreport $(REPORTFLAGS) $(MODULES) -- $(RACE) -timeout 60m $(TESTFLAGS)
 
+# Most of these tests wait, and so many run at once.
+.PHONY: check
+check: lint-. vulnerabilities ## within a minute, without Python or root: linters, vulnerabilities, short tests, LIVES simulated lives
+	LIVES=$(or $(LIVES),1000) go test $(RACE) -short -p 8 -parallel 16 ./entrypoint/... ./internal/... ./reaper ./docs
+
 # The kubelet's own code, for scripts that write a volume, which are skipped without
 # it. It is compiled with RACE as the tests are, so that Kubernetes is compiled once.
 .PHONY: .cache/bin/kubelet-volume
@@ -28,19 +33,34 @@ test: envs .venv/complete .cache/bin/kubelet-volume ## run every test, with ever
 	-@cd internal/kubernetes && go build $(RACE) -o $(CURDIR)/$@ ./kubelet-volume
 
 .PHONY: bench
-bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by side; then what rest and a healthcheck take
+bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by side; then what rest, also after handoffs, and a healthcheck take
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench='Reload|Rest' -benchtime=$(or $(TIMES),3)x -timeout 60m ./cmd/stablehand
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench=Healthcheck -benchtime=200x ./cmd/stablehand
 
 .PHONY: lint
-lint: $(MODULES:%=lint-%) ## run gofmt, go vet, staticcheck and go mod tidy as checks
+lint: $(MODULES:%=lint-%) ## run gofmt, go vet, staticcheck, errcheck and go mod tidy as checks
+
+# A linter itself needs no race detector, but what it looks at is compiled as go vet
+# and the tests compile it.
+LINTER := GOFLAGS="$$(go env GOFLAGS) $(RACE)" go run -race=false
 
 .PHONY: $(MODULES:%=lint-%)
 $(MODULES:%=lint-%): lint-%:
 	@test -z "$$(cd $* && gofmt -l $$(go list -f '{{.Dir}}' ./...) | tee /dev/stderr)"
 	cd $* && go vet $(RACE) ./...
-	cd $* && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	cd $* && $(LINTER) honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	cd $* && $(LINTER) github.com/kisielk/errcheck@v1.30.0 -ignoretests -exclude $(CURDIR)/.errcheck ./...
 	cd $* && go mod tidy -diff
+
+# VULNDB is another database than Go's own. Where it cannot be reached that is no
+# finding; govulncheck has no exit code for it.
+.PHONY: vulnerabilities
+vulnerabilities: ## look for known vulnerabilities that the program can reach
+	@if ! found=$$($(LINTER) golang.org/x/vuln/cmd/govulncheck@v1.9.0 $(VULNDB:%=-db=%) ./... 2>&1); then \
+		why=$$(echo "$$found" | sed -n 's/^govulncheck: fetching vulnerabilities: //p'); \
+		if [ -z "$$why" ]; then echo "$$found" >&2; exit 1; fi; \
+		echo "vulnerabilities were NOT checked, their database cannot be reached: $$why" >&2; \
+	fi
 
 .PHONY: clean
 clean: ## remove all that was made
