@@ -14,7 +14,8 @@
 // tells how a reaped process ended, go-reap reaps whatever it likes, and each
 // status comes from a pidfd. Where it does not, go-reap would lose statuses: it
 // waits for any child and throws away what it learns. There it is not run, and
-// each dead child is looked up first and waited for by its pid.
+// each dead child is looked up first and waited for by its pid; how somebody else's
+// child ended is read from the process table, if that comes before its parent's wait.
 //
 // It knows nothing of gunicorn, of files, or of what a status means to anyone.
 package reaper

@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/internal/proc"
 )
 
 // statusGrace is how long a dead process whose parent is somebody else may
-// wait to be reaped by it before its status is called unknown: the kernel
-// tells it to us only from then on. Parents reap at once, or never.
+// wait to be reaped by it: a pidfd tells its status only from then on. Parents
+// reap at once, or never.
 const statusGrace = 5 * time.Second
 
 // Process is a process that matters: its death is reported and its exit
@@ -115,7 +117,8 @@ func (p *Process) awaitExit() error {
 }
 
 // awaitStatus blocks until the kernel tells by the pidfd how the process ended, which
-// it does once somebody has reaped it, or until statusGrace has passed.
+// it does once somebody has reaped it, or until statusGrace has passed: then its
+// parent does not wait for it, and the process table is asked.
 func (p *Process) awaitStatus() Status {
 	// A descriptor that takes no deadline is not waited for either, and where the
 	// wait fails the status is unknown.
@@ -125,7 +128,20 @@ func (p *Process) awaitStatus() Status {
 		status = fromPidfd(fd)
 		return status.Known()
 	})
+	if !status.Known() {
+		status = p.zombieStatus()
+	}
 	return status
+}
+
+// zombieStatus is how the process has ended where its parent has not waited for it
+// yet, and the process table says it.
+func (p *Process) zombieStatus() Status {
+	ws, ok := proc.ZombieStatus(p.pid)
+	if !ok || p.reaped() { // and so another one may have its pid
+		return Status{}
+	}
+	return exited(ws)
 }
 
 // reaped says whether somebody has waited for the process.

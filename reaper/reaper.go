@@ -111,17 +111,23 @@ func (r *Reaper) fork(path string, argv []string, attr *syscall.ProcAttr) (*Proc
 // Open follows a process that somebody else started. For as long as it is
 // followed, Open returns the same Process for its pid. The error wraps
 // os.ErrProcessDone if there is no such process.
-func (r *Reaper) Open(pid int) (*Process, error) {
+func (r *Reaper) Open(pid int) (*Process, error) { return r.open(pid, proc.Open) }
+
+// OpenIfRoom is Open of a process that is not worth one of the descriptors held in
+// reserve: of those that come in any number.
+func (r *Reaper) OpenIfRoom(pid int) (*Process, error) { return r.open(pid, proc.OpenIfRoom) }
+
+func (r *Reaper) open(pid int, by func(pid int) (pidfd int, err error)) (*Process, error) {
 	p, err := (*Process)(nil), errClosed
-	r.do(func() { p, err = r.open(pid) })
+	r.do(func() { p, err = r.opened(pid, by) })
 	return p, err
 }
 
-func (r *Reaper) open(pid int) (*Process, error) {
+func (r *Reaper) opened(pid int, by func(pid int) (pidfd int, err error)) (*Process, error) {
 	if p, ok := r.tracked[pid]; ok && !p.reaped() {
 		return p, nil
 	}
-	pidfd, err := proc.Open(pid)
+	pidfd, err := by(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +149,7 @@ func (r *Reaper) follow(pid, pidfd int) (*Process, error) {
 		if r.told {
 			status = p.awaitStatus()
 		} else {
+			status = p.zombieStatus() // who is no child of ours may never be seen again
 			r.bury(p)
 		}
 		r.do(func() { r.settle(p, status) })

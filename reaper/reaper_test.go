@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -255,7 +257,8 @@ func awaitChild(t *testing.T, pid int) int {
 }
 
 // A process that never becomes our child tells its status once its own parent
-// has reaped it, where the kernel keeps it; elsewhere it is unknown.
+// has reaped it, where the kernel keeps it; elsewhere it is known if it was seen
+// dead before that, and never wrong.
 func TestStatusOfSomebodyElsesChild(t *testing.T) {
 	kernels(t, func(t *testing.T, told bool) {
 		r := newReaper(t, told)
@@ -267,11 +270,41 @@ func TestStatusOfSomebodyElsesChild(t *testing.T) {
 		awaitState(t, child.PID(), 'T')
 		child.Signal(unix.SIGCONT)
 		status := await(t, child)
-		if status.Known() != told || told && status.ExitCode() != 5 {
-			t.Errorf("status %v, want it known: %v", status, told)
+		if told && !status.Known() || status.Known() && status.ExitCode() != 5 {
+			t.Errorf("status %v, want exit code 5", status)
 		}
 		parent.Signal(unix.SIGKILL)
 		await(t, parent)
+		awaitEnd(t)
+	})
+}
+
+// A parent that does not wait for its children keeps their statuses from nobody.
+func TestStatusOfAZombie(t *testing.T) {
+	kernels(t, func(t *testing.T, told bool) {
+		r := newReaper(t, told)
+		var parents, zombies []*Process
+		ends := map[string]string{"exit 0": "exit code 0", "exit 5": "exit code 5", "kill -9 $$": "killed by SIGKILL"}
+		scripts := slices.Sorted(maps.Keys(ends))
+		for _, script := range scripts {
+			parent := shell(t, r, `sh -c 'kill -STOP $$; `+script+`' & exec sleep 60`)
+			zombie, err := r.Open(awaitChild(t, parent.PID()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			awaitState(t, zombie.PID(), 'T')
+			zombie.Signal(unix.SIGCONT)
+			parents, zombies = append(parents, parent), append(zombies, zombie)
+		}
+		for i, script := range scripts {
+			if status := await(t, zombies[i]); status.String() != ends[script] {
+				t.Errorf("%s: %v, want %s", script, status, ends[script])
+			}
+		}
+		for _, parent := range parents {
+			parent.Signal(unix.SIGKILL)
+			await(t, parent)
+		}
 		awaitEnd(t)
 	})
 }

@@ -15,8 +15,8 @@ type Status struct {
 func exited(ws unix.WaitStatus) Status { return Status{wait: ws, known: true} }
 
 // Known says whether the kernel told us how the process ended. It does not
-// where somebody else waited for the process and the kernel is older than
-// 6.15, which keeps the status for whoever holds a pidfd.
+// where somebody else waited for the process before we could see it dead, and the
+// kernel is older than 6.15, which keeps the status for whoever holds a pidfd.
 func (s Status) Known() bool { return s.known }
 
 // Signal is the signal that killed the process, 0 if none did.

@@ -92,6 +92,12 @@ func Open(pid int) (pidfd int, err error) {
 	return pidfd, because(pid, "open", err)
 }
 
+// OpenIfRoom is Open without the reserve, for what matters less than that.
+func OpenIfRoom(pid int) (pidfd int, err error) {
+	pidfd, err = again(func() (int, error) { return unix.PidfdOpen(pid, 0) })
+	return pidfd, because(pid, "open", err)
+}
+
 // because is the error of doing something with a process: os.ErrProcessDone
 // where the kernel says that there is no such process.
 func because(pid int, doing string, err error) error {

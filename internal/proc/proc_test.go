@@ -385,3 +385,18 @@ func failed(err error) int {
 	fmt.Println(err)
 	return 1
 }
+
+func TestAppendedIsWhereALogMayStand(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return dir + "/" + name }
+	cmd := script(t, fmt.Sprintf(`exec 2>%s 3>>%s 4<%s 5>%s 6>>%s 7>>/dev/null 8>>%s
+rm %s
+echo; exec sleep 3600`, file("errors"), file("log"), file("log"), file("once"), file("other"), file("gone"), file("gone")))
+	paths, err := Appended(cmd.Process.Pid)
+	if want := []string{file("errors"), file("log"), file("other")}; err != nil || !slices.Equal(paths, want) {
+		t.Errorf("%v, %v, want %v", paths, err, want)
+	}
+	if paths, err := Appended(dead(t)); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("%v, %v of one that is gone", paths, err)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,6 +17,7 @@ import (
 type Info struct {
 	PID     int
 	Parent  int
+	Group   int    // its process group
 	State   byte   // R, S, D, T, Z … as in proc(5)
 	Exiting bool   // it has begun to end, and its files are kept from all but root
 	Started uint64 // clock ticks after boot; with PID it names one process for ever
@@ -28,23 +31,47 @@ func (i Info) Alive() bool { return i.State != 'Z' && i.State != 'X' }
 
 // Stat reads /proc/PID/stat.
 func Stat(pid int) (Info, error) {
+	fields, err := stat(pid)
+	if err != nil {
+		return Info{}, err
+	}
+	parent, err := strconv.Atoi(fields[4-3])
+	group, err4 := strconv.Atoi(fields[5-3])
+	flags, err2 := strconv.ParseUint(fields[9-3], 10, 64)
+	started, err3 := strconv.ParseUint(fields[22-3], 10, 64)
+	if err := errors.Join(err, err2, err3, err4); err != nil {
+		return Info{}, fmt.Errorf("look at process %d: %w", pid, err)
+	}
+	return Info{PID: pid, State: fields[0][0], Exiting: flags&exiting != 0, Parent: parent, Group: group, Started: started}, nil
+}
+
+// stat is the fields of /proc/PID/stat from the third on, the state: they count from 1
+// in proc(5).
+func stat(pid int) ([]string, error) {
 	b, err := readFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return Info{}, because(pid, "look at", err)
+		return nil, because(pid, "look at", err)
 	}
 	// The name stands in parentheses and may contain any of these itself.
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	if len(fields) < 20 {
-		return Info{}, fmt.Errorf("look at process %d: cannot read %q", pid, b)
+		return nil, fmt.Errorf("look at process %d: cannot read %q", pid, b)
 	}
-	// Fields count from 1 in proc(5), and the state is the third.
-	parent, err := strconv.Atoi(fields[4-3])
-	flags, err2 := strconv.ParseUint(fields[9-3], 10, 64)
-	started, err3 := strconv.ParseUint(fields[22-3], 10, 64)
-	if err := errors.Join(err, err2, err3); err != nil {
-		return Info{}, fmt.Errorf("look at process %d: %w", pid, err)
+	return fields, nil
+}
+
+// ZombieStatus is how a process ended that is dead and that nobody has waited for
+// yet, as wait(2) will tell it; ok says whether the table tells it to us. It shows a
+// 0 to whom it is kept from, too. So an exit code 0 is only believed where another
+// field that is kept from the same ones (wchan, of a process that does not run; from
+// Linux 5.16 on) is not 0.
+func ZombieStatus(pid int) (status unix.WaitStatus, ok bool) {
+	fields, err := stat(pid)
+	if err != nil || len(fields) <= 52-3 || fields[0] != "Z" {
+		return 0, false
 	}
-	return Info{PID: pid, State: fields[0][0], Exiting: flags&exiting != 0, Parent: parent, Started: started}, nil
+	code, err := strconv.ParseUint(fields[52-3], 10, 32)
+	return unix.WaitStatus(code), err == nil && (code != 0 || fields[35-3] != "0")
 }
 
 // Alive says whether a process runs. One of which that cannot be said, for any
@@ -155,4 +182,54 @@ func Descriptors(pid int) ([]Descriptor, error) {
 		list = append(list, Descriptor{link, target})
 	}
 	return list, nil
+}
+
+// Appended lists the paths of the files that a process has open for appending,
+// and of those that it writes its output and its errors to, in the order of its
+// descriptors: where its log may stand. Devices and what has been removed are left
+// out. It asks no file system. Where we may not look, the error is fs.ErrPermission.
+func Appended(pid int) (paths []string, err error) {
+	descriptors, err := Descriptors(pid)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(descriptors, func(a, b Descriptor) int { return a.number() - b.number() })
+	for _, d := range descriptors {
+		file := strings.HasPrefix(d.Target, "/") && !strings.HasPrefix(d.Target, "/dev/") && !strings.HasSuffix(d.Target, " (deleted)")
+		if !file || slices.Contains(paths, d.Target) {
+			continue
+		}
+		flags, err := d.flags(pid)
+		if err != nil {
+			return paths, err
+		}
+		if flags&unix.O_APPEND != 0 || d.number() <= 2 && flags&unix.O_ACCMODE != unix.O_RDONLY {
+			paths = append(paths, d.Target)
+		}
+	}
+	return paths, nil
+}
+
+// number is the descriptor's own.
+func (d Descriptor) number() int {
+	n, _ := strconv.Atoi(path.Base(d.Link)) // the kernel writes nothing else
+	return n
+}
+
+// flags are those that a descriptor of a process was opened with; 0 where it has
+// been closed meanwhile.
+func (d Descriptor) flags(pid int) (uint64, error) {
+	b, err := readFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, d.number()))
+	if err := because(pid, "look at a descriptor of", err); err != nil {
+		if gone(err) {
+			return 0, nil
+		}
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, "flags:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(value), 8, 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/fdinfo/%d has no flags", pid, d.number())
 }

@@ -41,11 +41,11 @@ func Children(pid int) ([]int, error) {
 
 // Tree lists a living process and all its living descendants, parents first.
 // Beside an error it lists what it could.
-func Tree(pid int) ([]Info, error) { return TreeWithout(pid, 0) }
+func Tree(pid int) ([]Info, error) { return TreeWithout(pid) }
 
-// TreeWithout is Tree without one branch, that of the process except.
-func TreeWithout(pid, except int) ([]Info, error) {
-	if pid == except {
+// TreeWithout is Tree without some branches, those of the processes except.
+func TreeWithout(pid int, except ...int) ([]Info, error) {
+	if slices.Contains(except, pid) {
 		return nil, nil
 	}
 	info, err := Stat(pid)
@@ -56,18 +56,18 @@ func TreeWithout(pid, except int) ([]Info, error) {
 	if err == nil && info.Alive() {
 		tree = append(tree, info)
 	}
-	below, err2 := descendants(pid, except)
+	below, err2 := descendants(pid, except...)
 	return append(tree, below...), errors.Join(err, err2)
 }
 
 // Descendants is Tree without the process itself.
-func Descendants(pid int) ([]Info, error) { return descendants(pid, 0) }
+func Descendants(pid int) ([]Info, error) { return descendants(pid) }
 
-func descendants(pid, except int) ([]Info, error) {
+func descendants(pid int, except ...int) ([]Info, error) {
 	children, err := Children(pid)
 	var tree []Info
 	for _, child := range children {
-		branch, err2 := TreeWithout(child, except)
+		branch, err2 := TreeWithout(child, except...)
 		tree, err = append(tree, branch...), errors.Join(err, err2)
 	}
 	return tree, err
