@@ -29,10 +29,10 @@
 // nothing.
 //
 // What it can't see by itself, and [Options.Poll] is for: changes made on
-// another machine or below a mount that passes on no events, another file
-// system mounted over one of the directories, and writes through mmap or by a
-// hard link elsewhere. What no looking can see is warned of: a file that
-// replaces one on the host, where that one is a mount point here.
+// another machine or below a mount that passes on no events, and writes through
+// mmap or by a hard link elsewhere. What no looking can see is warned of: a file
+// that replaces one on the host, where that one is a mount point here, whether it
+// is watched by its name, by its directory's or by a glob.
 //
 // A file system may leave a call unanswered for ever. After 2 s it is warned of,
 // and what is watched there counts as it was, until it answers: then it is looked

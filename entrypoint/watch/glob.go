@@ -121,6 +121,7 @@ func (m *matching) match(at node, name string) error {
 		return err
 	}
 	m.any = true
+	m.mounted(at)
 	m.found(at)
 	m.sum.Write([]byte(name))
 	m.sum.Write([]byte{0})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"path"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,10 +29,12 @@ type look struct {
 	records map[inode]record  // files that are named, or that a symlink leads to
 	listed  map[inode]listing // what the look before knew of directories
 	lists   map[inode]listing
+	table   *mountTable
 	trees   map[inode]digest // directories below the present entry; also breaks symlink loops
 	faults  map[string]fault // of the present entry; in the end, of all
 	buffer  []byte
-	torn    bool // a file changed while it was read
+	torn    bool     // a file changed while it was read
+	written []string // files that are new, or were written since the look before, be it with what they held; few
 	reads   int64
 
 	dry   bool     // no file is to be read
@@ -107,7 +110,7 @@ func (l *look) conclude() {
 	if err := l.places.failure; err != nil {
 		l.fault("inotify", blindness(err))
 	}
-	l.before, l.listed, l.trees, l.buffer = nil, nil, nil, nil // not needed any more
+	l.before, l.listed, l.trees, l.buffer, l.table = nil, nil, nil, nil, nil // not needed any more
 }
 
 // entry returns the digest of what an entry leads to, or, where that can't be
@@ -124,6 +127,7 @@ func (l *look) entry(e *entry) digest {
 		l.fault(e.path, unreadable(err))
 	case e.rest == digest{}:
 		l.fault(e.path, fault{"watched path does not exist: it is seen when it appears", ""})
+	case len(l.faults) > 0: // it is gone with what was mounted
 	default:
 		l.fault(e.path, fault{"watched path is gone: nothing is done until it is back with other content", ""})
 	}
@@ -138,12 +142,14 @@ func (l *look) leadsTo(e *entry) (digest, error) {
 	}
 	at, err := l.resolve("/", e.full)
 	if err != nil {
+		l.mountedAbove(path.Clean(e.full))
 		return digest{}, err
 	}
 	if at.kind() != unix.S_IFREG && at.kind() != unix.S_IFDIR {
 		return digest{}, errNoContent
 	}
 	l.mounted(at)
+	l.mountedAbove(at.path)
 	l.found(at)
 	return l.content(at)
 }

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -91,14 +92,23 @@ func (r *Resolver) ask(i int) {
 		defer l.cancel()
 		deaf.Call(func() { l.entry(e) })
 		a.Resolved = Resolved{Path: e.path, To: l.to, Files: l.files}
-		for _, path := range slices.Sorted(maps.Keys(l.faults)) {
-			a.Faults = append(a.Faults, path+": "+l.faults[path].String())
-		}
+		a.Faults = l.faultsInWords()
 		r.mu.Lock()
 		r.asked[i] = nil // first: who has this answer and asks again gets a new one
 		r.mu.Unlock()
 		close(a.done)
 	}()
+}
+
+// faultsInWords are the first few faults, each with its path.
+func (l *look) faultsInWords() (list []string) {
+	for _, path := range slices.Sorted(maps.Keys(l.faults)) {
+		if len(list) == maxFaults {
+			return append(list, fmt.Sprintf("%d more have such faults", len(l.faults)-maxFaults))
+		}
+		list = append(list, path+": "+l.faults[path].String())
+	}
+	return list
 }
 
 // within is the answer, or that none has come in time.

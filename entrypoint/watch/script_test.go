@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -109,10 +110,22 @@ func inNamespace(t *testing.T, dir string, uid int) {
 				t.Fatalf("%v\n%s", err, out.String())
 			}
 			if strings.Contains(out.String(), "--- SKIP: ") {
-				t.Skip(out.String())
+				t.Skip(whySkipped(out.String()))
 			}
 		})
 	}
+}
+
+// skipReason is the line in which a test, or testscript for a script's skip, says
+// why it was skipped. It comes before the script's own log.
+var skipReason = regexp.MustCompile(`(?m)^ +(?:cmd|\w+_test)\.go:\d+: (.+)$`)
+
+// whySkipped is the reason in the output of a test that was skipped.
+func whySkipped(out string) string {
+	if found := skipReason.FindStringSubmatch(out); found != nil {
+		return found[1]
+	}
+	return "it says no reason"
 }
 
 type key int

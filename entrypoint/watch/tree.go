@@ -42,6 +42,7 @@ func (l *look) tree(at node) (digest, error) {
 	}
 	l.trees[id] = digest{} // met again below itself, it counts for nothing
 	l.places.watchAll(&at, "*")
+	l.mountedIn(at)
 	list, ok := l.lists[id] // below another entry, too
 	if !ok {
 		list, ok = l.listed[id]
@@ -205,6 +206,7 @@ func (l *look) below(dir node, c *child) (digest, error) {
 		if at, err = l.resolve(dir.path, c.name); err != nil {
 			return digest{}, err
 		}
+		l.mounted(at)
 	}
 	return l.content(at)
 }

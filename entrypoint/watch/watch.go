@@ -24,6 +24,9 @@ type Change struct {
 
 	// Content is what all of [Options.Paths] hold since then.
 	Content Content
+
+	// Since is when it was first seen to move.
+	Since time.Time
 }
 
 // Content stands for the content of all paths together: the same for the same
@@ -35,26 +38,34 @@ type Content [sha256.Size]byte
 // and does nothing that may wait for a file system: each look has a goroutine of
 // its own, and meanwhile the places.
 type Watcher struct {
-	options Options
-	entries []*entry
-	places  *places // who takes the look has them while there is one
-	pace    pace
-	now     *look            // the look that is under way; nil: none
-	check   time.Time        // when to see whether it gets an answer
-	over    chan *look       // looks that are; has room for all that there can be
-	last    *look            // the last look
-	logged  map[string]fault // its faults, as last written to the log
-	due     []string         // the entries whose content at rest waits to be reported
-	first   Content
+	options  Options
+	entries  []*entry
+	mounting *mounting
+	places   *places // who takes the look has them while there is one
+	pace     pace
+	now      *look            // the look that is under way; nil: none
+	check    time.Time        // when to see whether it gets an answer
+	over     chan *look       // looks that are; has room for all that there can be
+	last     *look            // the last look
+	logged   map[string]fault // its faults, as last written to the log
+	due      []string         // the entries whose content at rest waits to be reported
+	since    time.Time        // when they began to move
+	first    Content
+	resting  []*resting // who waits for the content to be at rest
 
 	overflown bool // that events were lost has been said
 
 	started chan struct{} // closed when New may return
 	changes chan Change
+	asked   chan *resting
+	closed  <-chan struct{}
 	close   context.CancelFunc
 
-	looks, reads atomic.Int64 // looks taken and files read, for tests and benchmarks
-	errors       atomic.Int64 // see Errors
+	looks, reads atomic.Int64  // looks taken and files read, for tests and benchmarks
+	errors       atomic.Int64  // see Errors
+	moves        atomic.Uint64 // see Moves
+	unrest       atomic.Bool   // see Moving
+	written      written       // see Written
 }
 
 // New takes the first look before it returns: any change after New has
@@ -88,8 +99,11 @@ func New(ctx context.Context, o Options) (*Watcher, error) {
 		last:    &look{sights: make([]sight, len(entries))},
 		started: make(chan struct{}),
 		changes: make(chan Change),
+		asked:   make(chan *resting),
+		closed:  closing.Done(),
 		close:   close,
 	}
+	w.mounting = newMounting(closing)
 	go w.loop(closing)
 	select {
 	case <-w.started:
@@ -150,12 +164,12 @@ func (w *Watcher) loop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case changes <- Change{Paths: w.due, Content: w.content()}:
+		case changes <- Change{Paths: w.due, Content: w.content(), Since: w.since}:
 			w.reported()
 		case ev := <-w.events():
-			if w.places.concerns(ev) {
-				w.pace.event(time.Now())
-			}
+			w.event(ev)
+		case ev := <-w.mounts():
+			w.event(ev)
 		case err := <-w.lost():
 			w.sayLost(err)
 			w.places.lost()
@@ -165,11 +179,22 @@ func (w *Watcher) loop(ctx context.Context) {
 			w.pace.event(time.Now())
 		case <-look.rings():
 			w.begin(ctx)
+		case r := <-w.questions():
+			w.resting = append(w.resting, r)
+			w.places.distrust()
+			w.begin(ctx)
 		case <-check.rings():
 			w.stalled(ctx)
 		case l := <-w.over:
 			w.ended(ctx, l)
 		}
+	}
+}
+
+// event notes one that is for something that matters.
+func (w *Watcher) event(ev fsnotify.Event) {
+	if w.places.concerns(ev) {
+		w.pace.event(time.Now())
 	}
 }
 
@@ -205,6 +230,7 @@ func (w *Watcher) ended(ctx context.Context, l *look) {
 	default:
 		w.firstLook(l)
 	}
+	w.answerResting()
 	for i, e := range w.entries {
 		if l.entries[i].hung != e.hung {
 			w.pace.event(time.Now()) // it was left out, and has answered meanwhile
@@ -220,6 +246,10 @@ func (w *Watcher) keep(l *look) bool {
 		moved = moved || l.sights[i].digest != e.seen
 		e.seen = l.sights[i].digest
 	}
+	if moved || len(l.written) > 0 {
+		w.moves.Add(1)
+	}
+	w.written.keep(l)
 	w.last = l
 	w.looks.Add(1)
 	w.reads.Add(l.reads)
@@ -251,8 +281,10 @@ func (w *Watcher) start() {
 func (w *Watcher) step(start time.Time, moved bool) {
 	if w.pace.looked(start, time.Now(), moved) {
 		w.rest()
+		w.unrest.Store(len(w.due) > 0)
 		return
 	}
+	w.unrest.Store(true)
 	if start.Sub(w.pace.began) > restless {
 		w.pace.began = start // and say it again after as long
 		w.options.Log.Warn("watched content keeps changing: nothing is done before it has been quiet for the debounce time",
@@ -298,6 +330,9 @@ func (w *Watcher) moving() string {
 
 // rest takes what was seen for the content at rest.
 func (w *Watcher) rest() {
+	if len(w.due) == 0 {
+		w.since = w.pace.began
+	}
 	w.due = nil
 	for _, e := range w.entries {
 		e.rest = e.seen
@@ -319,6 +354,7 @@ func (w *Watcher) content() Content {
 
 func (w *Watcher) reported() {
 	w.due = nil
+	w.unrest.Store(false)
 	for _, e := range w.entries {
 		e.told = e.rest
 	}
@@ -354,6 +390,14 @@ func (w *Watcher) events() <-chan fsnotify.Event {
 		return nil
 	}
 	return w.places.events()
+}
+
+// mounts tells in the same way that something was mounted, or is not any more.
+func (w *Watcher) mounts() <-chan fsnotify.Event {
+	if w.now != nil {
+		return nil
+	}
+	return w.mounting.events
 }
 
 // lost tells in the same way that events were lost.
