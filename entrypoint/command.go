@@ -3,6 +3,7 @@ package entrypoint
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
@@ -14,6 +15,8 @@ type Command struct {
 	Named   bool   // gunicorn stands among the words
 	Managed bool   // a handoff is possible; any other command just gets an init
 	Pidfile string // where gunicorn writes its pid, if anywhere
+
+	CmdArgs string // the value of GUNICORN_CMD_ARGS, as gunicorn gets it
 }
 
 // ReadCommand makes the command out of stablehand's own words, as the
@@ -21,24 +24,39 @@ type Command struct {
 // gunicorn's; any other words, and those after --, stand for themselves.
 // gunicornArgs is the value of GUNICORN_CMD_ARGS.
 func ReadCommand(words []string, c Config, gunicornArgs string) (Command, error) {
-	argv, err := argvOf(words, c.App)
+	argv, err := argvOf(words, string(c.App))
 	if err != nil {
 		return Command{}, err
 	}
+	argv = gunicorn.Lasting(argv)
+	gunicornArgs = gunicorn.CmdArgs(argv, gunicornArgs)
 	said := gunicorn.ReadWords(argv, gunicornArgs)
 	command := Command{
 		Argv:    argv,
 		Named:   said.Named,
 		Managed: said.Named || len(c.Watch) > 0,
 		Pidfile: said.PidfilePath(),
+
+		CmdArgs: gunicornArgs,
 	}
-	if command.Managed && said.Daemon != "" {
-		return Command{}, fmt.Errorf("%s makes gunicorn leave the container's foreground, where stablehand can look after it: remove it", said.Daemon)
+	switch {
+	case command.Managed && said.Daemon != "":
+		return Command{}, fmt.Errorf("%s makes gunicorn leave the container's foreground, where stablehand can look after it: remove it", shown("", said.Daemon))
+	case command.Managed && said.Reload:
+		return Command{}, fmt.Errorf("--reload has gunicorn's workers end themselves when a file is saved, and one with an error in it ends the container: remove it, and name what matters in %sWATCH, such as %[1]sWATCH=**/*.py", Prefix)
 	}
 	return command, nil
 }
 
+// identity is by what a gunicorn that runs is known to be this command's.
+func (c Command) identity() gunicorn.Identity {
+	return gunicorn.Identity{Argv: c.Argv, CmdArgs: c.CmdArgs}
+}
+
 func argvOf(words []string, app string) ([]string, error) {
+	if first, ok := leadingVariable(words); ok {
+		return nil, fmt.Errorf("%s stands before the command, where only a shell takes it for a variable: set it in the container's environment", shown("", first))
+	}
 	switch {
 	case len(words) == 0 && app != "":
 		return []string{"gunicorn", app}, nil
@@ -54,4 +72,17 @@ func argvOf(words []string, app string) ([]string, error) {
 		return append([]string{"gunicorn"}, words...), nil
 	}
 	return words, nil
+}
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+
+// leadingVariable is the first word of a command, if it gives a variable a value.
+func leadingVariable(words []string) (first string, ok bool) {
+	if len(words) > 1 && words[0] == "--" {
+		words = words[1:]
+	}
+	if len(words) == 0 || !variable.MatchString(words[0]) {
+		return "", false
+	}
+	return words[0], true
 }

@@ -44,6 +44,10 @@ func TestReadCommandRefusesInOneClearLine(t *testing.T) {
 		{[]string{"--"}, "", "no command after --: give one, such as stablehand -- gunicorn app:app"},
 		{[]string{""}, "", "the first word is empty: give a command, such as gunicorn app:app, or none at all"},
 		{[]string{"app:app", "-D"}, "", "-D makes gunicorn leave the container's foreground, where stablehand can look after it: remove it"},
+		{[]string{"app:app", "-DeA=b"}, "", "-DeA=… makes gunicorn leave the container's foreground, where stablehand can look after it: remove it"},
+		{[]string{"app:app"}, "--reload", "--reload has gunicorn's workers end themselves when a file is saved, and one with an error in it ends the container: remove it, and name what matters in STABLEHAND_WATCH, such as STABLEHAND_WATCH=**/*.py"},
+		{[]string{"A=b", "gunicorn"}, "", "A=… stands before the command, where only a shell takes it for a variable: set it in the container's environment"},
+		{[]string{"--", "A=b", "gunicorn"}, "", "A=… stands before the command, where only a shell takes it for a variable: set it in the container's environment"},
 		{[]string{"app:app"}, "--daemon", "--daemon makes gunicorn leave the container's foreground, where stablehand can look after it: remove it"},
 	} {
 		_, err := ReadCommand(test.words, Config{}, test.env)

@@ -2,6 +2,7 @@ package entrypoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,7 +29,7 @@ const Prefix = "STABLEHAND_"
 // of the variables' names, defaults and meanings: of what `stablehand env`
 // prints, and of the table in the README.
 type Config struct {
-	App          string        `env:"APP" help:"module:callable, where no words are given"`
+	App          App           `env:"APP" want:"module:callable, such as app:app or mysite.wsgi:application" help:"module:callable, where no words are given"`
 	Watch        []string      `env:"WATCH" help:"comma-separated files, directories (recursive) and globs whose content matters"`
 	WatchIgnore  []string      `env:"WATCH_IGNORE, default=*~,#*#,.#*,.*.sw?,4913,___jb_*___,.goutput*,.nfs*,.DS_Store,.git,.hg,.svn,.jj,__pycache__,*.py[co]" help:"names that never matter inside a watched directory; a value replaces the default"`
 	WatchPoll    time.Duration `env:"WATCH_POLL, default=0" help:"also look every so often, for mounts that send no events (NFS, some desktop file sharing); 0 = never"`
@@ -43,6 +44,20 @@ type Config struct {
 	HTTP         Address       `env:"HTTP" want:"host:port or :port, such as 127.0.0.1:9090 or :9090" help:"address for /livez, /readyz and /metrics, such as :9090; off if not set"`
 	LogLevel     slog.Level    `env:"LOG_LEVEL, default=info" want:"debug, info, warn or error" help:"debug, info, warn or error"`
 	LogFormat    LogFormat     `env:"LOG_FORMAT, default=auto" want:"auto, tint, text or json" help:"auto: tint on a terminal, logfmt text otherwise; also tint, text, json"`
+}
+
+// App is an application as gunicorn takes it, but never without its callable.
+type App string
+
+var app = regexp.MustCompile(`^[^\s:'"()]+:[^\s:'"()]+(\(.*\))?$`)
+
+// UnmarshalText takes nothing, or module:callable, which may be a call.
+func (a *App) UnmarshalText(text []byte) error {
+	if len(text) > 0 && !app.Match(text) {
+		return errors.New("no module:callable")
+	}
+	*a = App(text)
+	return nil
 }
 
 // Address is where to listen: host:port, or :port for every address.
@@ -140,12 +155,28 @@ func readField(into reflect.Value, field reflect.StructField, values map[string]
 			}
 		}
 	}
+	want := wanted(field)
+	switch text := values[key(field)]; {
+	case quoted.MatchString(text):
+		want, err = "it without the quotes", errors.New("quoted")
+	case field.Type == reflect.TypeFor[[]string]() && otherwiseSplit.MatchString(text):
+		want, err = "commas between paths", errors.New("not split by commas")
+	}
 	if err != nil {
-		return fmt.Errorf("%s%s=%q: want %s", Prefix, key(field), values[key(field)], wanted(field))
+		return fmt.Errorf("%s%s=%q: want %s", Prefix, key(field), values[key(field)], want)
 	}
 	into.Set(value)
 	return nil
 }
+
+var (
+	// quoted is a value as it would stand in a shell: docker --env-file, say,
+	// takes the quotes for a part of it.
+	quoted = regexp.MustCompile(`^(".*"|'.*')$`)
+
+	// otherwiseSplit is a list that was split as PATH is, or at spaces.
+	otherwiseSplit = regexp.MustCompile(`[^,:;\s][:;\s]+/`)
+)
 
 // least is the smallest duration that a field may have.
 func least(field reflect.StructField) time.Duration {

@@ -52,9 +52,10 @@ func TestConfigReadsEachVariable(t *testing.T) {
 func TestConfigTellsAllErrorsAtOnce(t *testing.T) {
 	_, errs := ReadConfig([]string{
 		"STABLEHAND_DEBONCE=1s", "STABLEHAND_HTTP_PORT=80", "STABLEHAND_SOAK=long", "STABLEHAND_JITTER=-1s",
-		"STABLEHAND_WATCH=conf.d/[*.yml", "STABLEHAND_LOG_LEVEL=loud", "STABLEHAND_LOG_FORMAT=xml", "STABLEHAND_READY_TIMEOUT=0",
+		"STABLEHAND_WATCH=conf.d/[*.yml", "STABLEHAND_APP=app", "STABLEHAND_LOG_LEVEL=loud", "STABLEHAND_LOG_FORMAT=xml", "STABLEHAND_READY_TIMEOUT=0",
 	})
 	want := []string{
+		`STABLEHAND_APP="app": want module:callable, such as app:app or mysite.wsgi:application`,
 		`STABLEHAND_DEBONCE: there is no such variable; the nearest is STABLEHAND_DEBOUNCE`,
 		`STABLEHAND_HTTP_PORT: there is no such variable; stablehand env lists them`,
 		`STABLEHAND_JITTER="-1s": want 0 or a duration such as 250ms, 10s or 2m`,
@@ -70,6 +71,28 @@ func TestConfigTellsAllErrorsAtOnce(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestConfigTakesListsByCommasAlone(t *testing.T) {
+	for value, right := range map[string]bool{
+		"/etc/a,/etc/b": true, "/etc/a, /etc/b": true, "/etc/my app/a": true, "C:x": true, "a,/b": true,
+		"/etc/a:/etc/b": false, "/etc/a /etc/b": false, "/etc/a;/etc/b": false, `"/etc/a"`: false, "'a','b'": false,
+	} {
+		if _, errs := ReadConfig([]string{"STABLEHAND_WATCH=" + value}); (len(errs) == 0) != right {
+			t.Errorf("STABLEHAND_WATCH=%s: %v", value, errs)
+		}
+	}
+}
+
+func TestConfigTakesAppsAsGunicornDoes(t *testing.T) {
+	for value, right := range map[string]bool{
+		"app:app": true, "my.site.wsgi:application": true, `app:create("a b", debug=True)`: true,
+		"app": false, "my.site.wsgi": false, "app:": false, ":app": false, "app:app -w 2": false, "'app:app'": false,
+	} {
+		if _, errs := ReadConfig([]string{"STABLEHAND_APP=" + value}); (len(errs) == 0) != right {
+			t.Errorf("STABLEHAND_APP=%s: %v", value, errs)
+		}
 	}
 }
 

@@ -28,9 +28,9 @@ func prepare(stop context.Context, c Config, command Command, r *reaper.Reaper, 
 		log.Error(text+": nothing was started", append([]any{"reason", err, "serving", 0, "code", code}, do...)...)
 		return ended(code)
 	}
-	adopted, err := adopt(command, r)
+	adopted, err := adoptLasting(stop, c, command, r, log)
 	if err != nil {
-		return refused(ExitFailed, "cannot start gunicorn", err, whenForeign(err)...)
+		return refused(ExitFailed, "cannot start gunicorn", whatForeign(err), whenForeign(err)...)
 	}
 	if adopted != nil {
 		open.later(readOn(adopted.PID(), log).close)
@@ -46,27 +46,28 @@ func prepare(stop context.Context, c Config, command Command, r *reaper.Reaper, 
 	}
 	teller := systemd.New(log)
 	open.later(func() { teller.Close(lastWords) })
-	l := life.New(c.settings(), life.World{Log: log, Teller: teller, Host: host{}}, life.Content(seen.First()))
+	keeper := newKeeper(c, command, log)
+	l := life.New(c.settings(), life.World{Log: log, Teller: teller, Host: host{keeper}, Disk: disk{seen.Watcher}}, life.Content(seen.First()))
 	server, err := listen(c, answers{l, r, seen.Watcher, seen.Resolver}, log)
 	if err != nil {
 		return refused(ExitUsage, "cannot listen", err, whenShared(err)...)
 	}
 	open.later(server.Close)
-	var first life.Generation
+	var first *life.Adopted
 	var started life.Command
 	if adopted != nil {
-		log.Info("adopted a running gunicorn", "generation", 1, "pid", adopted.PID(), "pidfile", command.Pidfile)
-		first = master{adopted}
+		first = adopted.begins(command.Pidfile, log)
 	} else {
 		p, err := start(command, r, log)
 		if err != nil {
 			open.close()
-			return ended(startFailed(err, log))
+			return ended(startFailed(command.Argv, err, log))
 		}
-		started = newCommand(p, command, r)
+		started = newCommand(p, command, r, log)
 	}
 	return func(signals <-chan os.Signal) int {
 		defer open.close()
+		defer keeper.close() // nothing is left to be adopted
 		return l.Run(started, first, relay(signals, called), relay(seen.Changes(), changed))
 	}
 }
@@ -82,9 +83,25 @@ func (c closers) close() {
 	}
 }
 
+// whatForeign is the error of a pidfile, with the words of another command's
+// gunicorn that it names.
+func whatForeign(err error) error {
+	var foreign *gunicorn.ForeignError
+	if errors.As(err, &foreign) && len(foreign.Words) > 0 {
+		return fmt.Errorf("%w: %s", err, Shown(foreign.Words))
+	}
+	return err
+}
+
+// errTaken is the error of a gunicorn that another stablehand runs.
+var errTaken = errors.New("looked after by another stablehand")
+
 // whenForeign is what to do about a pidfile that is another process's.
 func whenForeign(err error) []any {
-	if !errors.Is(err, gunicorn.ErrNoMaster) {
+	if errors.Is(err, errTaken) {
+		return []any{"do", "stop that one, or have --pid name another file"}
+	}
+	if !errors.As(err, new(*gunicorn.ForeignError)) {
 		return nil
 	}
 	return []any{"do", "remove the file if it is stale; else stop that process, or have --pid name another file"}
@@ -111,7 +128,7 @@ func relay[From, To any](from <-chan From, said func(From) To) <-chan To {
 
 // changed is a change as package life is told it.
 func changed(c watch.Change) life.Change {
-	return life.Change{Paths: c.Paths, Content: life.Content(c.Content)}
+	return life.Change{Paths: c.Paths, Content: life.Content(c.Content), Since: c.Since}
 }
 
 // watching is all that is known of what is watched.
@@ -164,13 +181,79 @@ func listen(c Config, a answers, log *slog.Logger) (*control.Server, error) {
 			control.Serve(a, socket, nil, log).Close()
 			return nil, fmt.Errorf("%sHTTP: %w", Prefix, err)
 		}
+		log.Info("listening", "http", address.Addr())
 	}
 	return control.Serve(a, socket, address, log), nil
 }
 
-func adopt(command Command, r *reaper.Reaper) (*gunicorn.Master, error) {
+// adopted is a gunicorn that was started by an earlier stablehand, and what that
+// has kept of it.
+type adopted struct {
+	*gunicorn.Adopted
+	content life.Content
+}
+
+// adopt takes over the gunicorn to which the pidfile leads; it returns nil where
+// there is none.
+func adopt(c Config, command Command, r *reaper.Reaper) (*adopted, error) {
 	if command.Pidfile == "" {
 		return nil, nil
 	}
-	return gunicorn.Adopt(r, command.Pidfile)
+	kept, digest, vouched := readKept(command.Pidfile), command.identity().Digest(), false
+	if kept.lives() && kept.By.lives() && kept.By.PID != os.Getpid() {
+		return nil, fmt.Errorf("pidfile %s names process %d, which is %w, process %d", command.Pidfile, kept.PID, errTaken, kept.By.PID)
+	}
+	known := func(pid int, started uint64) bool {
+		is := kept.names(pid, started, digest)
+		vouched = vouched || is
+		return is
+	}
+	found, err := gunicorn.Adopt(r, command.Pidfile, command.identity(), known)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	a := &adopted{Adopted: found}
+	if vouched && kept.PID == found.PID() {
+		a.content = kept.content(watchDigest(c))
+	}
+	return a, nil
+}
+
+// adoptLasting is adopt, but for a gunicorn that is leaving, with nothing that
+// comes after it: it waits for its end, since nothing serves then. A stop ends the
+// wait, and is the life's.
+func adoptLasting(stop context.Context, c Config, command Command, r *reaper.Reaper, log *slog.Logger) (*adopted, error) {
+	for said := false; ; {
+		found, err := adopt(c, command, r)
+		if err != nil || found == nil || found.Retiring != nil || !found.Leaving() {
+			return found, err
+		}
+		if !said {
+			said = true
+			log.Info("a gunicorn of this command has been told to end: another one is started when it has", "pid", found.PID(), "serving", 0)
+		}
+		select {
+		case <-found.Done():
+		case <-time.After(leavingAgain): // should it have looked so without leaving
+		case <-stop.Done():
+			return found, nil
+		}
+	}
+}
+
+// leavingAgain is the pause between two looks at whether a gunicorn is leaving.
+const leavingAgain = 2 * time.Second
+
+// begins is what a life begins with.
+func (a *adopted) begins(pidfile string, log *slog.Logger) *life.Adopted {
+	first := &life.Adopted{Generation: master{a.Master}, Content: a.content}
+	number := 1
+	if a.Retiring != nil {
+		first.Retiring = master{a.Retiring}
+		number = 2
+		log.Info("an old generation is leaving", "generation", 1, "pid", a.Retiring.PID())
+	}
+	log.Info("adopted a running gunicorn", "generation", number, "pid", a.PID(), "pidfile", pidfile)
+	warn(a.Master, number, log)
+	return first
 }

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/kballard/go-shellquote"
 	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
@@ -41,6 +40,9 @@ func Run(c Config, command Command, log *slog.Logger) int {
 	defer signal.Stop(signals)
 	settle()
 	proc.Hold()
+	if command.Managed {
+		moveOn()
+	}
 	r, err := reaper.New()
 	if err != nil {
 		log.Error("cannot look after processes: nothing was started", "reason", err, "serving", 0, "code", ExitFailed)
@@ -57,7 +59,7 @@ func Run(c Config, command Command, log *slog.Logger) int {
 		starting(command, log)
 		p, err := plain.Start(r, command.Argv, log)
 		if err != nil {
-			return ended(startFailed(err, log))
+			return ended(startFailed(command.Argv, err, log))
 		}
 		return p.Run
 	})
@@ -132,12 +134,17 @@ func stoppedBeforeStart(signals <-chan os.Signal, log *slog.Logger) int {
 }
 
 func starting(command Command, log *slog.Logger) {
-	log.Info("starting", "words", shellquote.Join(command.Argv...), "managed", command.Managed)
+	log.Info("starting", "words", Shown(command.Argv), "managed", command.Managed)
 }
 
 // start starts a managed command with our own environment and standard files, but
 // for what is a service manager's: to tell that we are ready is ours. The sockets
 // that it has opened are gunicorn's.
+//
+// It gets a process group of its own, so that what is sent to ours reaches us
+// alone: an init above, such as dumb-init, sends each signal to the whole group,
+// and HUP would reload gunicorn beside the handoff, TERM end it in spite of
+// STOP_DELAY. On a terminal it stays in ours, which is the one that may read there.
 func start(command Command, r *reaper.Reaper, log *slog.Logger) (*reaper.Process, error) {
 	starting(command, log)
 	env, files := systemd.Environ(os.Environ()), []uintptr{0, 1, 2}
@@ -147,15 +154,30 @@ func start(command Command, r *reaper.Reaper, log *slog.Logger) (*reaper.Process
 			files = append(files, uintptr(fd))
 		}
 	}
-	return r.Start(command.Argv, &syscall.ProcAttr{Env: env, Files: files})
+	env = gunicorn.Mark(env, command.Argv)
+	return r.Start(command.Argv, &syscall.ProcAttr{Env: env, Files: files, Sys: &syscall.SysProcAttr{Setpgid: !onTerminal()}})
+}
+
+// onTerminal says whether we have a controlling terminal.
+func onTerminal() bool {
+	tty, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(tty)
+	return true
 }
 
 // startFailed tells why a command could not be started, and what to exit with.
-func startFailed(err error, log *slog.Logger) int {
+func startFailed(argv []string, err error, log *slog.Logger) int {
 	code := ExitNotExecutable
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		code = ExitNotFound
 	}
-	log.Error("cannot run the command: nothing was started", "reason", err, "serving", 0, "code", code)
+	attrs := []any{"reason", err, "serving", 0, "code", code}
+	if do := whenNotRun(argv, err); do != "" {
+		attrs = append(attrs, "do", do)
+	}
+	log.Error("cannot run the command: nothing was started", attrs...)
 	return code
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/life"
 	"github.com/stablehand/stablehand/entrypoint/status"
+	"github.com/stablehand/stablehand/entrypoint/watch"
 	"github.com/stablehand/stablehand/internal/proc"
 	"github.com/stablehand/stablehand/reaper"
 )
@@ -50,6 +52,21 @@ func (m master) Spawn(ctx context.Context) (next life.Generation, ours bool, err
 	return master{successor}, ours, nil
 }
 
+func (m master) Successor() life.Generation {
+	if next := m.Master.Successor(); next != nil {
+		return master{next}
+	}
+	return nil
+}
+
+func (m master) Late(ctx context.Context) (life.Generation, error) {
+	successor, err := m.Master.Late(ctx)
+	if err != nil || successor == nil {
+		return nil, err
+	}
+	return master{successor}, nil
+}
+
 func (m master) Workers() status.Workers { return status.Workers(m.Master.Workers()) }
 
 func (m master) Note() { _, _ = m.Processes() } // Clear says what could not be listed
@@ -71,14 +88,15 @@ type command struct {
 	*reaper.Process
 	Command
 	reaper *reaper.Reaper
+	log    *slog.Logger
 	orders chan func() // signals to be sent, in their order, by order
 }
 
 // maxOrders is how many signals may wait for the process table to be read.
 const maxOrders = 128
 
-func newCommand(p *reaper.Process, c Command, r *reaper.Reaper) *command {
-	started := &command{Process: p, Command: c, reaper: r, orders: make(chan func(), maxOrders)}
+func newCommand(p *reaper.Process, c Command, r *reaper.Reaper, log *slog.Logger) *command {
+	started := &command{Process: p, Command: c, reaper: r, log: log, orders: make(chan func(), maxOrders)}
 	go func() {
 		for order := range started.orders {
 			order()
@@ -109,11 +127,25 @@ func (c *command) Signal(sig life.Signal, report func(error)) {
 }
 
 func (c *command) Find(ctx context.Context) (life.Generation, error) {
-	m, err := gunicorn.Find(ctx, c.reaper, c.Process)
+	m, err := gunicorn.Find(ctx, c.reaper, c.Process, c.Argv)
 	if err != nil {
 		return nil, err
 	}
+	warn(m, 1, c.log)
 	return master{m}, nil
+}
+
+// warn says what the first handoff of a gunicorn will come to, as far as that is
+// known before.
+func warn(m *gunicorn.Master, number int, log *slog.Logger) {
+	say := func(text string, why error) {
+		var advised interface{ Advice(lines string) string }
+		if errors.As(why, &advised) {
+			log.Warn(text, "generation", number, "pid", m.PID(), "reason", why, "do", advised.Advice(""))
+		}
+	}
+	say("no handoff is possible", m.Hindrance())
+	say("a handoff may fail", m.Doubt())
 }
 
 func (c *command) Daemonised() bool { return gunicorn.Daemonised() }
@@ -127,7 +159,7 @@ func (c *command) Twin() int {
 }
 
 // host is every process below us, and what generations have that is not.
-type host struct{}
+type host struct{ keeper *keeper }
 
 func (host) Clear(ctx context.Context, generations []life.Generation, wait, grace time.Duration, begin func(int)) error {
 	left := func() ([]proc.Info, error) {
@@ -149,7 +181,41 @@ func (host) Clear(ctx context.Context, generations []life.Generation, wait, grac
 	return proc.Terminate(ctx, left, grace)
 }
 
+func (h host) Keep(g life.Generation, content life.Content) {
+	h.keeper.keep(g.(master).Process, content)
+}
+
+func (host) Strays(generations []life.Generation) ([]status.Stray, error) {
+	var known []*gunicorn.Master
+	for _, g := range generations {
+		known = append(known, g.(master).Master)
+	}
+	found, err := gunicorn.Strays(known)
+	var strays []status.Stray
+	for _, s := range found {
+		is := status.StrayBeside
+		switch {
+		case s.Of != 0:
+			is = status.StraySuccessor
+		case s.Inside:
+			is = status.StrayInside
+		case s.Below:
+			is = status.StrayBelow
+		}
+		strays = append(strays, status.Stray{PID: s.PID, Words: Shown(s.Words), Is: is})
+	}
+	return strays, err
+}
+
 func (host) Suspend() { _ = unix.Kill(unix.Getpid(), unix.SIGSTOP) } // everybody may signal themselves
+
+// disk is what is watched as package life needs it.
+type disk struct{ *watch.Watcher }
+
+func (d disk) Rest(ctx context.Context) (life.Content, uint64, error) {
+	content, moves, err := d.Watcher.Rest(ctx)
+	return life.Content(content), moves, err
+}
 
 // called is a signal as package life calls it.
 func called(sig os.Signal) life.Signal { return life.Signal(reaper.SignalName(sig.(unix.Signal))) }

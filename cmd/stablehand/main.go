@@ -15,7 +15,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/kballard/go-shellquote"
 	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/entrypoint"
@@ -34,7 +33,7 @@ func run(words []string) int {
 			fmt.Fprint(stdout, help)
 			return 0
 		}
-		return refuse(stderr, fmt.Errorf("%s takes no words; for a command of that name write stablehand -- %s", words[0], shellquote.Join(words...)))
+		return refuse(stderr, fmt.Errorf("%s takes no words; for a command of that name write stablehand -- %s", words[0], entrypoint.Shown(words)))
 	}
 	if len(words) > 0 {
 		switch words[0] {

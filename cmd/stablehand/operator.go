@@ -63,7 +63,7 @@ func parse(flags *flag.FlagSet, usage string, words []string) (code int, ok bool
 	if err != nil {
 		name := flags.Name()
 		return refuse(os.Stderr, fmt.Errorf("%s: %w; stablehand %s --help tells more; for a command of that name write stablehand -- %s",
-			name, err, name, shellquote.Join(append([]string{name}, words...)...))), false
+			name, err, name, entrypoint.Shown(append([]string{name}, words...)))), false
 	}
 	return 0, true
 }

@@ -128,6 +128,9 @@ func printStatus(out io.Writer, s status.Status, now time.Time) {
 	for _, g := range generations(s) {
 		row("generation "+fmt.Sprint(g.Number), "%s, pid %d, workers ready %s, %s", g.is, g.PID, ready(g.Workers), g.age(now))
 	}
+	for _, stray := range s.Strays {
+		row("stray", "pid %d, %s: %s", stray.PID, strayIs(stray), stray.Words)
+	}
 	if s.InSync != nil {
 		row("on disk", "%s", onDisk(*s.InSync))
 	}
@@ -166,6 +169,9 @@ func verdict(s status.Status) string {
 	if s.InSync != nil && !*s.InSync {
 		text += ", but NOT what is on disk"
 	}
+	if n := len(s.Strays); n > 0 {
+		text += fmt.Sprintf("; other gunicorns that are not looked after: %d", n)
+	}
 	if s.LastHandoff != nil && s.LastHandoff.Outcome == status.RolledBack {
 		text += "; the last handoff was rolled back"
 	}
@@ -195,6 +201,19 @@ func (g shown) age(now time.Time) string {
 		return "for " + span(now.Sub(g.Since))
 	}
 	return "started " + span(now.Sub(g.Started)) + " ago"
+}
+
+// strayIs says what a stray is.
+func strayIs(s status.Stray) string {
+	switch s.Is {
+	case status.StraySuccessor:
+		return "a successor that stablehand did not ask for"
+	case status.StrayInside:
+		return "started by a worker, and ends with it"
+	case status.StrayBelow:
+		return "runs below a generation, and ends with it"
+	}
+	return "runs beside"
 }
 
 func onDisk(inSync bool) string {

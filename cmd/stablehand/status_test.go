@@ -32,6 +32,20 @@ stablehand    v1.0.0, pid 1, up 1d01h
 generation 2  serving, pid 15, workers ready 8 of 8, for 2h00m
 since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
 `},
+		"others": {with(func(s *status.Status) {
+			s.Strays = []status.Stray{
+				{PID: 9, Words: "gunicorn other:app", Is: status.StrayBeside},
+				{PID: 10, Words: "gunicorn app:app", Is: status.StraySuccessor},
+			}
+		}), `
+SERVING; other gunicorns that are not looked after: 2
+
+stablehand    v1.0.0, pid 1, up 1d01h
+generation 2  serving, pid 15, workers ready 8 of 8, for 2h00m
+stray         pid 9, runs beside: gunicorn other:app
+stray         pid 10, a successor that stablehand did not ask for: gunicorn app:app
+since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
+`},
 		"under way": {with(func(s *status.Status) {
 			s.InSync = &no
 			s.Successor = &status.Generation{Number: 3, PID: 40, Started: after(-3), Workers: status.Workers{All: 8, Ready: 3}}

@@ -1,81 +1,334 @@
 package gunicorn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stablehand/stablehand/internal/proc"
+	"github.com/stablehand/stablehand/internal/small"
 	"github.com/stablehand/stablehand/reaper"
 )
 
-// ErrNoMaster is the error of a pidfile that names a process of another kind.
-// gunicorn does not start while that lives.
-var ErrNoMaster = errors.New("alive but no gunicorn master")
+// ForeignError is the error of a pidfile that names a process which is not the
+// command's own gunicorn, and says what that is. gunicorn does not start while it
+// lives.
+type ForeignError struct {
+	Pidfile string
+	PID     int
+	What    error    // that it is
+	Words   []string // with which it was started, or GUNICORN_CMD_ARGS, where those differ; there may be secrets in them
+}
 
-// Adopt takes over the living master that a pidfile names, if there is one;
-// it returns nil where there is not, and removes a file that is stale. The error
-// wraps ErrNoMaster if the pid in it is alive and no gunicorn master.
-func Adopt(r *reaper.Reaper, pidfile string) (*Master, error) {
-	b, err := os.ReadFile(pidfile)
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("pidfile %s names process %d, which is %v", e.Pidfile, e.PID, e.What)
+}
+
+// Adopted is a gunicorn that runs, and that was started by an earlier stablehand.
+type Adopted struct {
+	*Master
+	Retiring *Master // the old one that it replaces, and that has been told to go; nil if there is none
+}
+
+// adoption is one search for a gunicorn to adopt.
+type adoption struct {
+	reaper  *reaper.Reaper
+	pidfile string
+	own     Identity
+	known   func(pid int, started uint64) bool
+}
+
+// Adopt takes over the living master that a pidfile leads to, if there is one; it
+// returns nil where there is not. Whatever an earlier stablehand has left half
+// done is seen for what it is:
+//
+//   - The pidfile names the old master until it has gone. Where that has been told
+//     to go, which is seen by its sockets, its successor is what is adopted.
+//   - Between the old master's end and the promotion there is a pidfile with .2
+//     after its name only.
+//   - A successor that has not read its configuration is in neither of them. It is
+//     found by the pid of the old master in its environment.
+//
+// A process is the command's own if it acts as our user, was started with the
+// command's words (see Identity), is a master and no worker, and has no gunicorn
+// above it but its old master. Instead of the words, known may vouch for it. It is
+// opened before any of that is asked, so that the answers are about what is adopted.
+// Of any other process that the pidfile names the error is a *ForeignError.
+//
+// A pidfile that is stale is removed where gunicorn would not take it for that.
+func Adopt(r *reaper.Reaper, pidfile string, own Identity, known func(pid int, started uint64) bool) (*Adopted, error) {
+	a := adoption{r, pidfile, own, known}
+	for {
+		old, err := readPid(pidfile)
+		if err != nil {
+			return nil, err
+		}
+		next, _ := readPid(a.second()) // what cannot be read there is none
+		found, err := a.among(old, next)
+		if now, unread := readPid(pidfile); unread != nil || now != old || found != nil && found.Dead() {
+			if unread != nil {
+				return nil, unread
+			}
+			continue // it has gone on meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		return found, a.removeStale(old, next, found)
+	}
+}
+
+// second is where a successor writes its pid before it is promoted.
+func (a adoption) second() string { return a.pidfile + ".2" }
+
+// readPid is the pid in a pidfile; 0 where there is no file, or none in it, which
+// gunicorn takes for stale, too.
+func readPid(pidfile string) (int, error) {
+	const most = 64 // more is no number
+	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
+	defer cancel()
+	b, _, err := small.Read(ctx, pidfile, most, 0)
 	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("gunicorn's pidfile: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || pid < 0 {
+		return 0, nil
+	}
+	return pid, nil
+}
+
+// among is what is to be adopted, given what the two pidfiles name.
+func (a adoption) among(old, next int) (*Adopted, error) {
+	m, why := a.take(old)
+	if m != nil {
+		return withSuccessor(m)
+	}
+	if m, _ := a.take(next); m != nil {
+		return &Adopted{Master: m}, nil
+	}
+	if why != nil || old == 0 {
+		return nil, why
+	}
+	m, err := a.heirOf(old)
+	if m == nil {
+		return nil, err
+	}
+	return &Adopted{Master: m}, nil
+}
+
+// withSuccessor looks for the successor of a handoff whose owner has died.
+func withSuccessor(m *Master) (*Adopted, error) {
+	next, err := m.successor()
+	if err != nil {
+		return nil, err
+	}
+	if next != nil && !m.listens() && next.listens() {
+		return &Adopted{next, m}, nil
+	}
+	return &Adopted{Master: m}, nil
+}
+
+// listens says whether a master accepts connections still: one that has been told
+// to go closes its sockets first. One that may not be looked at does.
+func (m *Master) listens() bool {
+	yes, err := proc.Listens(m.PID())
+	return yes || err != nil
+}
+
+// Leaving says whether a master has been told to go, and waits for its workers to
+// finish: it has closed its sockets, and sleeps between two looks at them, where
+// one that has none for other reasons (reuse_port) mostly waits for signals. It
+// takes some looks, and says no where none may be had.
+func (m *Master) Leaving() bool {
+	const looks = 10
+	if m.listens() {
+		return false
+	}
+	asleep := 0
+	for range looks {
+		if where, err := proc.WaitsIn(m.PID()); err == nil && strings.Contains(where, "nanosleep") {
+			asleep++
+		}
+		time.Sleep(lookEvery)
+	}
+	return asleep > looks/2
+}
+
+// take adopts a process, unless it has gone, or is one of our threads: those come
+// first in a new container, and are likely in an old pidfile.
+func (a adoption) take(pid int) (*Master, error) {
+	if pid == 0 {
+		return nil, nil
+	}
+	leader, err := proc.Leader(pid)
+	switch {
+	case errors.Is(err, os.ErrProcessDone), err == nil && leader == os.Getpid():
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case leader != pid:
+		return nil, a.foreign(pid, fmt.Errorf("a thread of process %d", leader))
+	}
+	p, err := a.reaper.Open(pid)
+	if errors.Is(err, os.ErrProcessDone) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read gunicorn's pidfile: %w", err)
+		return nil, err
 	}
-	var pid int
-	if _, err := fmt.Sscan(string(b), &pid); err != nil || pid <= 0 {
-		return nil, nil // gunicorn takes it for stale, too
+	info, err := proc.Stat(pid)
+	if err == nil && !info.Alive() {
+		return nil, nil
 	}
-	if !proc.Alive(pid) || ours(pid) {
-		return nil, os.Remove(pidfile)
+	if err == nil {
+		err = a.examine(info)
 	}
-	is, err := isMaster(pid)
+	if p.Signal(0) != nil { // it has gone, and all that was said may be another's
+		return nil, nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("pidfile %s: %w", pidfile, err)
+		return nil, a.foreign(pid, err)
+	}
+	return a.adopt(p, info)
+}
+
+// foreign is the error of a process that is not the command's own.
+func (a adoption) foreign(pid int, what error) error {
+	var other otherWords
+	errors.As(what, &other)
+	return &ForeignError{a.pidfile, pid, what, other.words}
+}
+
+// examine returns nil where a process is a master of the command's own. Otherwise
+// the error says what it is.
+func (a adoption) examine(info proc.Info) error {
+	user, err := proc.User(info.PID)
+	if err != nil {
+		return err
+	}
+	if user != os.Geteuid() {
+		return fmt.Errorf("a process of user %d", user)
+	}
+	if !a.known(info.PID, info.Started) {
+		if err := a.own.proves(info.PID); err != nil {
+			return err
+		}
+	}
+	above, err := gunicornAbove(info)
+	if err != nil {
+		return err
+	}
+	if above != 0 {
+		return fmt.Errorf("a process of gunicorn %d", above)
+	}
+	worker, err := isWorker(info.PID)
+	if worker {
+		return errors.New("a worker of a gunicorn that has gone")
+	}
+	return err
+}
+
+// gunicornAbove is the pid of a process's parent where that is a gunicorn, and not
+// the old master that it replaces; 0 if it is none.
+func gunicornAbove(info proc.Info) (int, error) {
+	old, err := parentMaster(info.PID)
+	if old == info.Parent || errors.Is(err, fs.ErrPermission) {
+		err = nil
+	}
+	if old == info.Parent || err != nil {
+		return 0, err
+	}
+	is, err := runs(info.Parent)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
 	}
 	if !is {
-		return nil, fmt.Errorf("pidfile %s names process %d, which is %w", pidfile, pid, ErrNoMaster)
+		return 0, err
 	}
-	p, err := r.Open(pid)
-	if err != nil {
+	return info.Parent, nil
+}
+
+// isWorker says whether a process of gunicorn's is a worker, or the dirty arbiter:
+// it holds heartbeats, and has given up its master's handlers.
+func isWorker(pid int) (bool, error) {
+	beats, err := heartbeats(pid)
+	if errors.Is(err, fs.ErrPermission) {
+		return false, nil
+	}
+	return len(beats) > 0 && !handles(pid, unix.SIGUSR2), err
+}
+
+// adopt makes a process that is the command's own a master.
+func (a adoption) adopt(p *reaper.Process, info proc.Info) (*Master, error) {
+	old, err := parentMaster(p.PID())
+	if err != nil && !errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
-	m := &Master{Process: p, reaper: r}
-	if _, err := m.successor(); err != nil { // of a handoff that was under way when its owner died
-		return nil, err
+	m := &Master{Process: p, reaper: a.reaper, parent: max(old, 0), own: &a.own, started: info.Started, heir: info.Parent}
+	if old > 0 && old == info.Parent {
+		above, err := proc.Stat(old)
+		if err != nil {
+			return nil, err
+		}
+		m.heir = above.Parent
 	}
+	m.promoted.Store(old != info.Parent)
+	m.meet(false, nil)
 	return m, nil
 }
 
-// isMaster says whether a process holds heartbeats or runs gunicorn. Where we
-// may not look for the first, only the second counts.
-func isMaster(pid int) (bool, error) {
-	beats, err := heartbeats(pid)
-	if err != nil && !errors.Is(err, fs.ErrPermission) {
-		return false, err
+// heirOf is the successor of a master that has gone.
+func (a adoption) heirOf(old int) (*Master, error) {
+	pids, unread := proc.All()
+	for _, pid := range pids {
+		if its, err := parentMaster(pid); err != nil || its != old {
+			continue // who may not be looked at is another user's
+		}
+		m, err := a.take(pid)
+		if m != nil {
+			return m, nil
+		}
+		if !errors.As(err, new(*ForeignError)) {
+			unread = errors.Join(unread, err)
+		}
 	}
-	if len(beats) > 0 {
-		return true, nil
-	}
-	return runs(pid)
+	return nil, unread
 }
 
-// ours says whether a pid is stablehand's own, or that of one of its threads:
-// in a new container these come first, and are likely in an old pidfile.
-// gunicorn takes both for a gunicorn that runs. Where it cannot be read it is not
-// ours: our own we can read.
-func ours(pid int) bool {
-	tgid, err := proc.Count(pid, "Tgid")
-	return err == nil && int(tgid) == os.Getpid()
+// removeStale removes what gunicorn, or its successor, would take for the pidfile
+// of a gunicorn that runs: it asks no more than whether there is such a pid, and
+// our own threads have some.
+func (a adoption) removeStale(old, next int, found *Adopted) error {
+	there := func(pid int) bool { return pid != 0 && unix.Kill(pid, 0) == nil }
+	if found == nil && there(old) {
+		if err := os.Remove(a.pidfile); err != nil {
+			return err
+		}
+	}
+	if leader, err := proc.Leader(next); err == nil && leader == os.Getpid() && there(next) {
+		return os.Remove(a.second())
+	}
+	return nil
 }
 
-// HasSuccessor says whether a successor is there that nobody looks after.
-func (m *Master) HasSuccessor() bool { return m.next.Load() != nil }
+// Successor is one that is there already, whoever has asked for it; nil if there
+// is none.
+func (m *Master) Successor() *Master {
+	next, _ := m.successor() // one that cannot be looked for is seen by Spawn
+	return next
+}
 
 // Daemonised says whether a gunicorn has been left to us by a command that has
 // ended: it has daemonised itself, by its configuration. Its forks end while

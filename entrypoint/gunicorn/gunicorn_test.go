@@ -91,7 +91,7 @@ func serve(t *testing.T, version string, words ...string) (*Master, string) {
 		}
 	})
 	ctx := limited(t)
-	m, err := Find(ctx, r, command)
+	m, err := Find(ctx, r, command, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,9 +117,9 @@ func children(t *testing.T, pid int) []int {
 }
 
 func advice(err error) string {
-	var knows interface{ Advice() string }
+	var knows interface{ Advice(lines string) string }
 	if errors.As(err, &knows) {
-		return knows.Advice()
+		return knows.Advice("gunicorn's lines above")
 	}
 	return ""
 }
@@ -131,7 +131,7 @@ func TestErrorsKnowWhatCanBeDone(t *testing.T) {
 		"exit 3":     "mend what gunicorn's lines above tell of",
 	} {
 		p := shell(t, r, script)
-		exit := &ExitError{p.PID(), p.Status()}
+		exit := &ExitError{PID: p.PID(), Status: p.Status()}
 		if got := advice(fmt.Errorf("warm: %w", exit)); got != want {
 			t.Errorf("%s: %q, want %q", script, got, want)
 		}
@@ -139,7 +139,7 @@ func TestErrorsKnowWhatCanBeDone(t *testing.T) {
 			t.Errorf("%s: exit code %d", script, exit.ExitCode())
 		}
 	}
-	if advice(fmt.Errorf("soak: %w", ErrLost)) == "" || !errors.Is(fmt.Errorf("soak: %w", ErrLost), ErrLost) {
+	if advice(fmt.Errorf("soak: %w", ErrLost)) != "see gunicorn's lines above for which, and why" || !errors.Is(fmt.Errorf("soak: %w", ErrLost), ErrLost) {
 		t.Error("a lost worker comes without advice")
 	}
 }
@@ -168,7 +168,7 @@ func TestFindCostsLittleWhereNoGunicornComes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), while)
 	defer cancel()
 	begun := cpu(t)
-	if m, err := Find(ctx, r, p); err == nil {
+	if m, err := Find(ctx, r, p, nil); err == nil {
 		t.Fatalf("process %d is found", m.PID())
 	}
 	used := cpu(t) - begun

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/internal/small"
 )
 
 // hanging mounts a file system that never answers, and returns its directory and
@@ -49,8 +51,8 @@ func TestAFileSystemThatHangsIsAskedOnceForAPath(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	for range 20 {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		if _, err := lookAt(ctx, filepath.Join(dir, "python")); err != errHangs {
-			t.Errorf("%v, want errHangs", err)
+		if _, err := lookAt(ctx, filepath.Join(dir, "python")); err != small.ErrHangs {
+			t.Errorf("%v, want that it hangs", err)
 		}
 		cancel()
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,11 @@ const (
 	lookAtLast = time.Second
 )
 
+// seldomer is the pause before the next such look.
+func seldomer(begun time.Time) time.Duration {
+	return min(max(lookEvery, time.Since(begun)/seldom), lookAtLast)
+}
+
 // Master is one gunicorn master with its workers: a generation, seen from
 // outside. Signal, Deliver, Hurry, Workers, Processes and what is behind Process
 // may be used from any goroutine, all else from one at a time.
@@ -37,25 +43,39 @@ type Master struct {
 	dir         string                 // where gunicorn will start its successor, see startDir
 	interpreter string                 // by which it will, see interpreter
 	parent      int                    // the old master that it was brought up by, 0 for none
+	own         *Identity              // of the command, where it was adopted; nil where it was started by us
+	heir        int                    // then, the process that inherits what it leaves: of who was above its stablehand
+	started     uint64                 // then, when; see proc.Info
+	promoted    atomic.Bool            // it has seen that one go
 	next        atomic.Pointer[Master] // its successor, while there is one
+	direct      bool                   // it is what the command has been from the start
+	beside      []proc.Info            // children that are not of its generation, see container
 	seeing      sync.Mutex
 	seen        []proc.Info  // processes of its generation, see Processes
-	ready       []int        // its children when it was found ready, see Soak
+	title       []string     // its command line, as last seen
+	sockets     []string     // on which it listens, as last seen
 	before      map[int]bool // children that it had before it was asked for a successor
+	asked       bool         // for one that has not come, see Late
+	ledger      ledger
+	logs        atomic.Pointer[[]string] // see Logs
+	preloads    atomic.Bool              // see Preloads
 }
 
 // Find waits until command or what it has started is a gunicorn master. It
 // returns an error when ctx ends or the command does. A look that fails is
 // followed by another, as one that finds nothing is.
-func Find(ctx context.Context, r *reaper.Reaper, command *reaper.Process) (*Master, error) {
+//
+// argv is what command was started with.
+func Find(ctx context.Context, r *reaper.Reaper, command *reaper.Process, argv []string) (*Master, error) {
 	for begun := time.Now(); ; {
 		if pid, ok, _ := findMaster(command.PID()); ok {
 			if p, err := r.Open(pid); err == nil {
-				return &Master{Process: p, reaper: r}, nil
+				m := &Master{Process: p, reaper: r}
+				m.meet(pid == command.PID(), argv)
+				return m, nil
 			}
 		}
-		wait := min(max(lookEvery, time.Since(begun)/seldom), lookAtLast)
-		if err := pauseFor(ctx, command, wait); err != nil {
+		if err := pauseFor(ctx, command, seldomer(begun)); err != nil {
 			return nil, err
 		}
 	}
@@ -63,18 +83,32 @@ func Find(ctx context.Context, r *reaper.Reaper, command *reaper.Process) (*Mast
 
 // ExitError is the error of waiting for something of a process that has ended.
 type ExitError struct {
-	PID    int
-	Status reaper.Status
+	PID     int
+	Status  reaper.Status
+	Workers []reaper.Status // with what its workers ended, where that are other codes than its own
 }
 
-// Error says how the process ended, in gunicorn's words where its exit code
-// has a meaning: 3 and 4 are Arbiter.WORKER_BOOT_ERROR and APP_LOAD_ERROR.
+// Error says how the process ended. A master that is stopped by a worker's code,
+// and then by another's as it stops, ends with neither: so it says theirs, too.
 func (e *ExitError) Error() string {
-	text := e.Status.String()
-	if !e.Status.Known() || e.Status.Signal() != 0 {
+	var workers []string
+	for _, status := range e.Workers {
+		workers = append(workers, inWords(status))
+	}
+	if len(workers) == 0 {
+		return inWords(e.Status)
+	}
+	return inWords(e.Status) + "; its workers ended with " + strings.Join(workers, " and ")
+}
+
+// inWords says how a process ended, in gunicorn's words where its exit code
+// has a meaning: 3 and 4 are Arbiter.WORKER_BOOT_ERROR and APP_LOAD_ERROR.
+func inWords(status reaper.Status) string {
+	text := status.String()
+	if !status.Known() || status.Signal() != 0 {
 		return text
 	}
-	switch e.Status.ExitCode() {
+	switch status.ExitCode() {
 	case 3:
 		text += " (a worker failed to boot)"
 	case 4:
@@ -86,25 +120,39 @@ func (e *ExitError) Error() string {
 // ExitCode is the code to exit with on the process's behalf.
 func (e *ExitError) ExitCode() int { return e.Status.ExitCode() }
 
-// Advice is what can be done about it.
-func (e *ExitError) Advice() string {
+// Advice is what can be done about it, in which lines says where gunicorn's own
+// stand.
+func (e *ExitError) Advice(lines string) string {
 	if e.Status.Signal() == unix.SIGKILL {
 		return "if nobody has killed it, give the container more memory"
 	}
-	return "mend what gunicorn's lines above tell of"
+	return "mend what " + lines + " tell of"
 }
 
-// advised is an error that knows what can be done about it.
+// ByWorker says whether the master has ended since a worker could not load the
+// application: Arbiter.WORKER_BOOT_ERROR and APP_LOAD_ERROR.
+func (e *ExitError) ByWorker() bool {
+	code := func(status reaper.Status) bool { // 1 of one that is unknown, above 128 of a signal
+		return status.ExitCode() == 3 || status.ExitCode() == 4
+	}
+	return code(e.Status) || slices.ContainsFunc(e.Workers, code)
+}
+
+// advised is an error that knows what can be done about it. In do theLines stands
+// for where gunicorn's lines are.
 type advised struct {
 	error
 	do string
 }
 
+const theLines = "LINES"
+
 // Unwrap returns the error without its advice.
 func (a advised) Unwrap() error { return a.error }
 
-// Advice is what can be done about the error.
-func (a advised) Advice() string { return a.do }
+// Advice is what can be done about the error, in which lines says where gunicorn's
+// own stand.
+func (a advised) Advice(lines string) string { return strings.ReplaceAll(a.do, theLines, lines) }
 
 // pause waits until it is time to look again, p has ended or ctx has.
 func pause(ctx context.Context, p *reaper.Process) error { return pauseFor(ctx, p, lookEvery) }
@@ -115,7 +163,7 @@ func pauseFor(ctx context.Context, p *reaper.Process, wait time.Duration) error 
 	case <-time.After(wait):
 		return nil
 	case <-p.Done():
-		return &ExitError{p.PID(), p.Status()}
+		return &ExitError{PID: p.PID(), Status: p.Status()}
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -138,21 +186,28 @@ func (m *Master) Deliver(ctx context.Context, sig unix.Signal) error {
 }
 
 // Processes lists what lives of the master's generation, itself included but
-// not its successor's: its tree, what was in it at an earlier call, and, for
-// a successor, all that was left to us by processes of it. Beside an error it
-// lists what it could, and what it knew before it still knows.
-func (m *Master) Processes() ([]proc.Info, error) {
+// not its successor's: its tree, what was in it at an earlier call, and what has
+// been left behind by it, see orphans. Beside an error it lists what it could, and
+// what it knew before it still knows.
+func (m *Master) Processes() ([]proc.Info, error) { return m.list(m.orphans) }
+
+// note is Processes without what has been left behind, for who looks often: what is
+// there now is known for later.
+func (m *Master) note() ([]proc.Info, error) {
+	return m.list(func() ([]proc.Info, error) { return nil, nil })
+}
+
+func (m *Master) list(orphans func() ([]proc.Info, error)) ([]proc.Info, error) {
 	m.seeing.Lock()
 	defer m.seeing.Unlock()
 	tree, err := m.tree()
 	left, err2 := proc.Living(m.seen)
-	orphans, err3 := m.orphans()
-	m.seen = proc.Merge(tree, left, orphans)
+	others, err3 := orphans()
+	m.seen = proc.Merge(tree, left, others)
 	return slices.Clone(m.seen), errors.Join(err, err2, err3)
 }
 
-// tree is the master's tree without the successor's, which is one of its
-// branches until the master has gone.
+// tree is the master's tree without what is not of its generation.
 func (m *Master) tree() ([]proc.Info, error) {
 	if m.Dead() {
 		return nil, nil // its pid may be another's
@@ -160,37 +215,37 @@ func (m *Master) tree() ([]proc.Info, error) {
 	return m.treeOf(m.PID())
 }
 
-// treeOf is a process's tree without the successor's.
+// treeOf is a process's tree without the successor's, which is one of the master's
+// branches until that has gone, and without what was there before gunicorn.
 func (m *Master) treeOf(pid int) ([]proc.Info, error) {
-	except := 0
-	if next := m.next.Load(); next != nil {
-		except = next.PID()
+	beside, err := proc.Living(m.beside)
+	var except []int
+	for _, info := range beside {
+		except = append(except, info.PID)
 	}
-	return proc.TreeWithout(pid, except)
+	if next := m.next.Load(); next != nil {
+		except = append(except, next.PID())
+	}
+	tree, err2 := proc.TreeWithout(pid, except...)
+	return tree, errors.Join(err, err2)
 }
 
-// orphans lists processes of a successor whose parents have gone. Until its
-// promotion everything in it carries the old master's pid in its environment.
-// One whose environment is kept from us cannot be told from anybody else's, and
-// is left alone.
-func (m *Master) orphans() ([]proc.Info, error) {
-	if m.parent == 0 {
-		return nil, nil
+// heirs is the process whose children the master's become when it ends.
+func (m *Master) heirs() int {
+	if m.own == nil {
+		return os.Getpid()
 	}
-	children, err := proc.Children(os.Getpid())
-	var orphans []proc.Info
-	for _, pid := range children {
-		old, err2 := parentMaster(pid)
-		switch {
-		case errors.Is(err2, os.ErrProcessDone), errors.Is(err2, fs.ErrPermission):
-		case err2 != nil:
-			err = errors.Join(err, err2)
-		case old == m.parent:
-			tree, err2 := m.treeOf(pid) // the master itself, once it is promoted
-			orphans, err = append(orphans, tree...), errors.Join(err, err2)
-		}
+	return m.heir
+}
+
+// isOwn says whether a process that names the right old master is the command's:
+// it is if only we can have started it.
+func (m *Master) isOwn(pid int) bool {
+	if m.own == nil {
+		return true
 	}
-	return orphans, err
+	user, err := proc.User(pid)
+	return err == nil && user == os.Geteuid() && m.own.proves(pid) == nil
 }
 
 // Hurry sends sig, INT or QUIT, to all of the master's generation but itself:

@@ -29,32 +29,41 @@ func runs(pid int) (bool, error) {
 
 // isGunicorn is runs of a command line.
 func isGunicorn(argv []string) bool {
+	_, is, _ := readLine(argv)
+	return is
+}
+
+// readLine reads the command line of a process: whether its own program is
+// gunicorn, and the words that came after its name. These are not known where it
+// is titled, as by setproctitle: "gunicorn: master [app:app]".
+func readLine(argv []string) (words []string, is, titled bool) {
 	if len(argv) == 0 {
-		return false
+		return nil, false, false
 	}
-	if strings.HasPrefix(path.Base(argv[0]), "gunicorn") {
-		return true // as setproctitle shows it: "gunicorn: master [app:app]"
+	if titled := strings.HasPrefix(argv[0], "gunicorn: "); titled || strings.HasPrefix(path.Base(argv[0]), "gunicorn") {
+		return argv[1:], true, titled
 	}
 	if !python.MatchString(path.Base(argv[0])) {
-		return false
+		return nil, false, false
+	}
+	if name, at := moduleOf(argv[1:]); name != "" {
+		return argv[at+2:], name == "gunicorn" || name == wsgiapp, false
 	}
 	for words := argv[1:]; len(words) > 0; words = words[1:] {
 		switch word := words[0]; {
-		case word == "-m":
-			return len(words) > 1 && (words[1] == "gunicorn" || words[1] == "gunicorn.app.wsgiapp")
 		case word == "-W", word == "-X":
 			words = words[1:] // and its value
 		case !strings.HasPrefix(word, "-"):
-			return program.MatchString(word)
+			return words[1:], program.MatchString(word), false
 		}
 	}
-	return false
+	return nil, false, false
 }
 
 // parentMaster is the pid in a process's GUNICORN_PID: the old master, for
 // every process of its successor. It is 0 where there is none.
 func parentMaster(pid int) (int, error) {
-	value, err := proc.Environ(pid, "GUNICORN_PID")
+	value, err := proc.Environ(pid, parentVariable)
 	if err != nil {
 		return 0, err
 	}

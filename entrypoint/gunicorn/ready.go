@@ -2,19 +2,20 @@ package gunicorn
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/internal/proc"
 )
 
-// A master forks its workers one after another, with up to 0.1 s between two
-// (Arbiter.spawn_workers), and from outside nothing says how many there will
-// be. So it counts as having them all when it has got or lost none for
-// settled; for longer, settledBelow, while it has fewer than its predecessor.
-// A worker's file comes first, then pre_fork, which may take long, then the
-// worker: it has been got when both are there.
+// A master forks its workers one after another (Arbiter.spawn_workers): it makes
+// a worker's file, calls pre_fork, forks, and pauses for up to 0.1 s. From outside
+// nothing says how many there will be. So it counts as having them all when it
+// has got or lost none for settled, or for longer, settledBelow, while it has
+// fewer than its predecessor; and for clearly longer than it has been seen to
+// take for one, see pace.
 const (
 	settled      = 500 * time.Millisecond
 	settledBelow = 2 * time.Second
@@ -28,7 +29,14 @@ const BlindFor = 10 * time.Second
 type Workers struct {
 	All   int  // workers forked so far
 	Ready int  // those that have entered their loop
-	Blind bool // the heartbeats cannot be read: Ready is not known, All is the master's children
+	Blind bool // the heartbeats cannot be read: Ready is not known
+
+	BlindReason, BlindDo string // then, why, and what to do about it
+
+	Reloads bool // gunicorn's own reloader is on, for certain; learned when all are ready
+
+	Lost  int    // those that have been seen to end, and that gunicorn did not mean to replace
+	Exits string // how they ended, for a log
 }
 
 // Ready waits until every worker has entered its loop: the first heartbeat,
@@ -37,34 +45,37 @@ type Workers struct {
 // Each change is told to report. The error is an *ExitError or ctx's. A look
 // that fails is followed by another, and counts for nothing.
 func (m *Master) Ready(ctx context.Context, hint int, report func(Workers)) error {
-	var last []heartbeat
+	return m.explain(m.awaitBeats(ctx, hint, report))
+}
+
+// awaitBeats is Ready where the heartbeats can be read.
+func (m *Master) awaitBeats(ctx context.Context, hint int, report func(Workers)) error {
 	var told Workers
-	most := 0 // children at a time, so that what a hook runs now and then is no worker
-	since := time.Now()
+	var pace pace
 	for {
-		_, _ = m.Processes() // for End, which tells of what could not be listed
-		children, err := proc.Children(m.PID())
-		beats, err2 := heartbeats(m.PID())
-		if unreadable(err2, m.Process) {
-			return m.readyBlind(ctx, report)
+		_, _ = m.note() // for End, which tells of what could not be listed
+		m.learnLogs()
+		installed := m.Handles(unix.SIGUSR2)
+		beats, err := heartbeats(m.PID())
+		if unreadable(err, m.Process) {
+			return m.awaitBlind(ctx, report)
 		}
-		if err = errors.Join(err, err2); err == nil {
-			if hasNew(last, beats) || hasNew(beats, last) || len(children) > most {
-				since = time.Now()
-			}
-			most = max(most, len(children))
-			m.ready, last = children, beats
-			now := count(beats)
+		forked, err2 := m.ledger.look(m, beating(beats)) // after the files, which come before their workers
+		if err == nil && err2 == nil {
+			now := m.ledger.figures()
+			pace.look(installed, forked, len(beats), now)
+			now.All, now.Ready = count(beats)
 			if now != told {
 				told = now
 				report(now)
 			}
-			quiet := settled
+			least := settled
 			if now.All < hint {
-				quiet = settledBelow
+				least = settledBelow
 			}
-			if now.All > 0 && now.Ready == now.All && time.Since(since) >= quiet {
-				m.learnWhere(ctx)
+			if now.All > 0 && now.Ready == now.All && pace.over(least) && m.waits() {
+				m.ledger.isReady(now.All)
+				m.learnAll(ctx, now, report)
 				return nil
 			}
 		}
@@ -74,36 +85,22 @@ func (m *Master) Ready(ctx context.Context, hint int, report func(Workers)) erro
 	}
 }
 
-// hasNew says whether now has a worker that before has not.
-func hasNew(before, now []heartbeat) bool {
-	return slices.ContainsFunc(now, func(b heartbeat) bool { return !has(before, b.inode) })
-}
-
-func has(beats []heartbeat, inode uint64) bool {
-	return slices.ContainsFunc(beats, func(b heartbeat) bool { return b.inode == inode })
-}
-
-func count(beats []heartbeat) Workers {
-	w := Workers{All: len(beats)}
-	for _, b := range beats {
-		if b.beaten {
-			w.Ready++
-		}
-	}
-	return w
-}
-
-// readyBlind is Ready without heartbeats: the master has lived, with
-// workers, for BlindFor.
-func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
+// awaitBlind is awaitBeats without heartbeats: the master has lived, with workers,
+// for BlindFor.
+func (m *Master) awaitBlind(ctx context.Context, report func(Workers)) error {
 	var told Workers
+	var pace pace
+	reason, do := blindness(m.PID())
 	since := time.Now()
 	for {
-		_, _ = m.Processes() // for End, which tells of what could not be listed
-		if children, err := proc.Children(m.PID()); err == nil {
-			m.ready = children
+		_, _ = m.note() // for End, which tells of what could not be listed
+		installed := m.Handles(unix.SIGUSR2)
+		forked, err := m.ledger.look(m, false)
+		now := m.ledger.figures()
+		now.Blind, now.BlindReason, now.BlindDo = true, reason, do
+		if err == nil {
+			pace.look(installed, forked, now.All, now)
 		}
-		now := Workers{All: len(m.ready), Blind: true}
 		if now.All == 0 {
 			since = time.Now()
 		}
@@ -111,8 +108,9 @@ func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
 			told = now
 			report(now)
 		}
-		if time.Since(since) >= BlindFor {
-			m.learnWhere(ctx)
+		if time.Since(since) >= BlindFor && pace.over(settled) && m.waits() {
+			m.ledger.isReady(now.All)
+			m.learnAll(ctx, now, report)
 			return nil
 		}
 		if err := pause(ctx, m.Process); err != nil {
@@ -121,13 +119,37 @@ func (m *Master) readyBlind(ctx context.Context, report func(Workers)) error {
 	}
 }
 
+// waits says whether the master sleeps, as it does in its loop. One that is at
+// work, stopped, or kept from the processor may be about to fork.
+func (m *Master) waits() bool {
+	info, err := proc.Stat(m.PID())
+	return err == nil && info.State == 'S'
+}
+
+// beating says whether any worker has entered its loop.
+func beating(beats []heartbeat) bool {
+	return slices.ContainsFunc(beats, func(b heartbeat) bool { return b.beaten })
+}
+
+func count(beats []heartbeat) (all, ready int) {
+	for _, b := range beats {
+		if b.beaten {
+			ready++
+		}
+	}
+	return len(beats), ready
+}
+
 // Workers looks at the master's workers once. Of what cannot be read it says
 // that there is nothing.
 func (m *Master) Workers() Workers {
 	beats, err := heartbeats(m.PID())
-	if unreadable(err, m.Process) {
-		children, _ := proc.Children(m.PID())
-		return Workers{All: len(children), Blind: true}
+	_, _ = m.ledger.look(m, beating(beats))
+	now := m.ledger.figures()
+	if now.Blind = unreadable(err, m.Process); !now.Blind {
+		now.All, now.Ready = count(beats)
+	} else {
+		now.BlindReason, now.BlindDo = blindness(m.PID())
 	}
-	return count(beats)
+	return now
 }

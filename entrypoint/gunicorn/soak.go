@@ -2,76 +2,75 @@ package gunicorn
 
 import (
 	"context"
-	"errors"
-	"os"
-	"slices"
+	"fmt"
 	"time"
 
 	"github.com/stablehand/stablehand/internal/proc"
 )
 
-// While a generation soaks, its processes are listed now and then, for what it
-// may leave behind: every listSoaking, and more seldom where that would take more
-// than a listShare of the time.
+// While a generation soaks, its workers are looked at every lookSoaking. Its
+// processes are listed every listSoaking, for what it may leave behind, and more
+// seldom where that would take more than a listShare of the time.
 const (
+	lookSoaking = 100 * time.Millisecond
 	listSoaking = time.Second
 	listShare   = 200
 )
 
-// Soak watches the workers with which the master got ready until the time is
-// over, and returns an error as soon as one of them is lost, also if that was
-// before the call: ErrLost, an *ExitError or ctx's. The heartbeats do not tell:
-// a worker that is replaced at once may get the same inode for its file.
-//
-// The workers' pidfds tell of their deaths. Where there are no descriptors for
-// them, the listings do.
+// Soak watches the workers of a master that got ready until the time is over, and
+// returns an error as soon as one of them is lost, also if that was before the
+// call: ErrLost, an *ExitError or ctx's. A worker that gunicorn has replaced since
+// it served max_requests is not lost, see ledger; where nobody knows how one ended,
+// it is not if as many are ready at the end as were at the beginning.
 func (m *Master) Soak(ctx context.Context, how time.Duration) error {
 	if how <= 0 {
 		return nil
 	}
-	died, stop, err := proc.FirstDeath(m.ready)
-	if errors.Is(err, os.ErrProcessDone) {
-		return m.lost(ctx)
-	}
-	defer stop()
 	over := time.Now().Add(how)
+	list := time.Now()
 	for {
 		begun := time.Now()
-		if list, err := m.Processes(); err == nil && !m.hasAll(list) {
-			return m.lost(ctx)
+		if begun.After(list) {
+			_, _ = m.note() // for End, which tells of what could not be listed
+			list = begun.Add(max(listSoaking, listShare*time.Since(begun)))
 		}
-		if begun.After(over) {
+		_, _ = m.ledger.look(m, true) // one that fails is followed by another
+		ended := begun.After(over) && !m.ledger.dying()
+		if exits := m.soaked(ended); exits != "" {
+			return m.lost(ctx, exits)
+		}
+		if ended {
 			return nil
 		}
 		select {
-		case <-died:
-			return m.lost(ctx)
 		case <-m.Done():
-			return &ExitError{m.PID(), m.Status()}
+			return m.explain(&ExitError{PID: m.PID(), Status: m.Status()})
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(min(time.Until(over), max(listSoaking, listShare*time.Since(begun)))):
+		case <-time.After(max(time.Millisecond, min(time.Until(over), lookSoaking))):
 		}
 	}
 }
 
-// hasAll says whether all workers with which the master got ready are among its
-// children.
-func (m *Master) hasAll(list []proc.Info) bool {
-	children := make(map[int]bool)
-	for _, info := range list {
-		children[info.PID] = info.Parent == m.PID()
+// soaked is how the workers ended that were lost; empty if none was.
+func (m *Master) soaked(over bool) string {
+	if !over {
+		return m.ledger.soaked(false, 0)
 	}
-	return !slices.ContainsFunc(m.ready, func(pid int) bool { return !children[pid] })
+	now := m.Workers()
+	if now.Blind {
+		now.Ready = now.All
+	}
+	return m.ledger.soaked(true, now.Ready)
 }
 
 // lost says why a worker was lost: by itself, or since its master has ended,
 // which makes it somebody else's child before the master's status is there.
-func (m *Master) lost(ctx context.Context) error {
+func (m *Master) lost(ctx context.Context, exits string) error {
 	for !proc.Alive(m.PID()) {
 		if err := pause(ctx, m.Process); err != nil {
-			return err
+			return m.explain(err)
 		}
 	}
-	return ErrLost
+	return fmt.Errorf("%w: %s", ErrLost, exits)
 }

@@ -3,6 +3,7 @@ package gunicorn
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,12 +19,12 @@ func TestSoakEndsWithTheFirstWorkerThatIsLost(t *testing.T) {
 	go func() { soaked <- m.Soak(t.Context(), time.Hour) }()
 	time.Sleep(100 * time.Millisecond) // either way it must be told
 	begun := time.Now()
-	unix.Kill(m.ready[1], unix.SIGKILL)
-	if err := <-soaked; err != ErrLost {
-		t.Errorf("%v, want ErrLost", err)
+	unix.Kill(children(t, m.PID())[1], unix.SIGKILL)
+	if err := <-soaked; !errors.Is(err, ErrLost) || !strings.HasSuffix(err.Error(), ": killed by SIGKILL") {
+		t.Errorf("%v, want ErrLost and the signal", err)
 	}
 	t.Logf("told after %v", time.Since(begun))
-	if err := m.Soak(t.Context(), time.Hour); err != ErrLost {
+	if err := m.Soak(t.Context(), time.Hour); !errors.Is(err, ErrLost) {
 		t.Errorf("%v for a worker that was lost before, want ErrLost", err)
 	}
 }
@@ -52,14 +53,22 @@ func TestManyWorkersCostNothingWhileTheySoak(t *testing.T) {
 	for end := time.Now().Add(deadline); len(children(t, p.PID())) < 500 && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	m := &Master{Process: p, reaper: r, ready: children(t, p.PID())}
+	m := &Master{Process: p, reaper: r}
+	for _, pid := range children(t, p.PID()) {
+		process, err := r.OpenIfRoom(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.ledger.follow(pid, process)
+		m.ledger.workers[pid].sure = true
+	}
 	const while = 10 * time.Second
 	begun := cpu(t)
 	if err := m.Soak(t.Context(), while); err != nil {
 		t.Fatal(err)
 	}
 	used := cpu(t) - begun
-	t.Logf("%d workers: %v of processor time in %v", len(m.ready), used, while)
+	t.Logf("%d workers: %v of processor time in %v", len(m.ledger.workers), used, while)
 	if used > while/20 {
 		t.Errorf("%v of processor time in %v", used, while)
 	}

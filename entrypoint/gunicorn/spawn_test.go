@@ -47,6 +47,37 @@ func TestSuccessorIsNoPartOfTheOldGeneration(t *testing.T) {
 	}
 }
 
+// A successor that somebody has told to end, and that waits for its workers, is none.
+func TestASuccessorOnItsWayOutIsWaitedFor(t *testing.T) {
+	m, _ := serve(t, "27.0.1", "--workers=1", "--graceful-timeout=2")
+	if err := m.Signal(unix.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	leaving, _, err := m.Spawn(limited(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := leaving.Ready(limited(t), 0, func(Workers) {}); err != nil {
+		t.Fatal(err)
+	}
+	for _, worker := range children(t, leaving.PID()) {
+		_ = unix.Kill(worker, unix.SIGSTOP) // so that it holds its master up
+	}
+	if err := leaving.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(deadline); leaving.listens() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	next, ours, err := m.Spawn(limited(t))
+	if err != nil || !ours || next.PID() == leaving.PID() {
+		t.Fatalf("%v, ours %v, want another than %d, which is leaving", err, ours, leaving.PID())
+	}
+	if err := next.Ready(limited(t), 0, func(Workers) {}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNothingIsSentWhereThereIsNoRoom(t *testing.T) {
 	m, _ := serve(t, "27.0.1", "--workers=2")
 	dir := fmt.Sprintf("/sys/fs/cgroup/pids/stablehand-test-%d", os.Getpid())

@@ -16,15 +16,13 @@ import (
 
 	"github.com/stablehand/stablehand/internal/deaf"
 	"github.com/stablehand/stablehand/internal/proc"
+	"github.com/stablehand/stablehand/internal/small"
 )
 
 // answerLimit is how long file systems may take to say what lies at the paths
 // that a handoff depends on. One that hangs, on a server or a daemon that is not
 // there, would never give back who asks it.
 const answerLimit = 2 * time.Second
-
-// errHangs is the error of a path of which no answer has come in time.
-var errHangs = errors.New("its file system hangs")
 
 // place is what a file system says of a path.
 type place struct {
@@ -40,7 +38,7 @@ type place struct {
 var asked singleflight.Group
 
 // lookAt asks what lies at a path, beside, and waits until ctx ends, whose time
-// is answerLimit at most. The error is errHangs where no answer has come by then.
+// is answerLimit at most. The error is small.ErrHangs where no answer has come by then.
 func lookAt(ctx context.Context, path string) (place, error) {
 	answer := asked.DoChan(path, func() (any, error) {
 		var p place
@@ -51,7 +49,7 @@ func lookAt(ctx context.Context, path string) (place, error) {
 	case a := <-answer:
 		return a.Val.(place), nil
 	case <-ctx.Done():
-		return place{}, errHangs
+		return place{}, small.ErrHangs
 	}
 }
 
@@ -120,11 +118,22 @@ func isNoDir(p place) error {
 	return nil
 }
 
-// learnWhere learns what canExec is to look at. What does not answer, or may not
-// be looked at, stays not known, and holds nobody up for more than answerLimit.
-func (m *Master) learnWhere(ctx context.Context) {
+// learnAll learns of a master that is ready what can only be learned of such a
+// one, and reports it. It holds nobody up for more than answerLimit.
+func (m *Master) learnAll(ctx context.Context, now Workers, report func(Workers)) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
+	m.learnWhere(ctx)
+	told := m.setup(ctx)
+	m.preloads.Store(told.Preload)
+	if now.Reloads = told.Reload || m.watchesAsReloader(); now.Reloads {
+		report(now)
+	}
+}
+
+// learnWhere learns what canExec is to look at. What does not answer, or may not
+// be looked at, stays not known.
+func (m *Master) learnWhere(ctx context.Context) {
 	m.interpreter = interpreter(ctx, m.PID())
 	m.dir = startDir(ctx, m.PID())
 }

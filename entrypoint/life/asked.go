@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/stablehand/stablehand/entrypoint/status"
@@ -49,6 +50,7 @@ func (l *Life) ask(ctx context.Context, f func()) error {
 func (l *Life) Status(ctx context.Context) (status.Status, error) {
 	var s status.Status
 	var there []*generation
+	l.lookFor(ctx)
 	if err := l.ask(ctx, func() { s, there = l.status(), l.generations() }); err != nil {
 		return s, err
 	}
@@ -62,10 +64,26 @@ func (l *Life) Status(ctx context.Context) (status.Status, error) {
 	return s, nil
 }
 
+// lookFor has strays looked for, and waits a while for what is found: for who asks.
+func (l *Life) lookFor(ctx context.Context) {
+	var over <-chan struct{}
+	var patience <-chan time.Time
+	if l.ask(ctx, func() { over, patience = l.lookNow() }) != nil || over == nil {
+		return
+	}
+	select {
+	case <-over:
+	case <-patience:
+	case <-ctx.Done():
+	case <-l.ended:
+	}
+}
+
 // status is what the loop knows.
 func (l *Life) status() status.Status {
 	s := status.Status{
 		Started: l.started, Phase: l.phase(), LastHandoff: l.last,
+		Strays:  slices.Clone(l.strays.known),
 		Serving: l.serving.shown(), Successor: l.successor.shown(), Retiring: l.retiring.shown(),
 	}
 	if l.now != nil {
@@ -75,9 +93,7 @@ func (l *Life) status() status.Status {
 	if l.next != nil {
 		s.Next = &status.Next{Reason: l.next.why(), At: l.next.when()}
 	}
-	known := l.settings.Watched && l.disk != Content{}
-	if known && l.serving != nil && (l.command != nil || l.serving.number > 1) {
-		in := l.inSync()
+	if in, known := l.inSync(); known && (!in || len(l.strays.known) == 0) { // of those nobody knows
 		s.InSync = &in
 	}
 	s.Totals.Handoffs = maps.Clone(l.counts.handoffs)
@@ -160,6 +176,8 @@ func (l *Life) task() string {
 	switch {
 	case l.now != nil:
 		return fmt.Sprintf("the handoff to generation %d", l.now.Generation)
+	case l.cancel != nil && l.serving != nil:
+		return "the end of the old generation"
 	case l.cancel != nil:
 		return "the boot"
 	}

@@ -10,11 +10,17 @@ import (
 )
 
 // beginBoot begins the task that ends with generation 1, adopted or not.
-func (l *Life) beginBoot() {
+func (l *Life) beginBoot(command Command, adopted *Adopted) {
+	if command != nil {
+		l.command = &launched{Command: command}
+	} else {
+		l.adopt(adopted)
+	}
 	first := l.successor // where one was adopted
-	if first == nil && !l.command.Named() {
+	if first == nil && !command.Named() {
 		l.lookedFor = time.After(l.settings.ReadyTimeout)
 	}
+	l.recurs.begins(l.started)
 	l.begin(status.Boot, func(ctx context.Context) func() { return l.boot(ctx, first) })
 }
 
@@ -37,14 +43,22 @@ func (l *Life) boot(ctx context.Context, first *generation) func() {
 		err := first.Ready(warming, 0, l.workers)
 		cancel()
 		if err == nil {
-			return func() { l.booted(first, begun) }
+			err = l.warmed(first, time.Since(first.seen))
+		}
+		if err == nil {
+			successor := first.Successor()
+			return func() { l.booted(first, begun, successor) }
+		}
+		if next := l.inherits(first); next != nil {
+			first = next
+			continue
 		}
 		if !l.wasNoMaster(first, err) {
 			return l.examine(first, err)
 		}
 		l.log.Warn("gunicorn ended before it was ready, and the command goes on", "generation", 1, "pid", first.PID(), "reason", err)
 		first = nil
-		l.note(func() { l.successor = nil })
+		l.note(func() { l.successor, l.step = nil, step{} })
 		l.enter(status.Boot)
 	}
 }
@@ -52,9 +66,11 @@ func (l *Life) boot(ctx context.Context, first *generation) func() {
 // found notes that there is a master.
 func (l *Life) found(first *generation) {
 	l.came(first)
+	first.ours, first.before = true, l.before
 	l.numbered = 1
 	l.lookedFor, l.noGunicorn = nil, false
 	l.log.Info("master found", "generation", 1, "pid", first.PID())
+	l.world.Host.Keep(first.Generation, Content{}) // should we be killed before it serves
 }
 
 // errNoGunicorn is why no handoff comes where there is nothing to hand over.
@@ -82,17 +98,18 @@ func (l *Life) wasNoMaster(first *generation, err error) bool {
 }
 
 // booted makes the first generation the serving one.
-func (l *Life) booted(first *generation, begun time.Time) {
+func (l *Life) booted(first *generation, begun time.Time, successor Generation) {
 	l.serving, l.successor = first, nil
 	first.since, first.workers = time.Now(), l.step.workers.All
-	if l.command != nil && !l.moved { // of one that was adopted nobody knows
-		first.content = l.disk
-	}
 	l.deliverKept()
 	l.serves(begun)
 	l.tellReady(l.standing())
-	if first.HasSuccessor() {
-		l.request("a successor is there already", 0)
+	l.lookSoon()
+	l.keep()
+	l.readAgain(first)
+	l.goOn(first, successor)
+	if first.ended {
+		l.servingEnded() // of which the loop has heard before it served
 	}
 }
 
@@ -133,10 +150,13 @@ func (l *Life) bootFailed(f failure) {
 	}
 	switch {
 	case !f.exited:
-		l.bootError("gunicorn did not get ready: nothing serves, and it is stopped", f.err, advice(f.err))
+		l.bootError("gunicorn did not get ready: nothing serves, and it is stopped", f.err, advice(f.err, linesOf(l.successor)))
 	case f.daemonised:
 		l.bootError("gunicorn has daemonised itself, where stablehand cannot look after it: nothing serves, and it is stopped",
 			f.err, "set daemon = False in gunicorn's configuration")
+	case f.code == 0 && l.step.workers.All > 0: // else it may have been no more than a gunicorn --check-config
+		l.code = 0
+		l.bootError("gunicorn was told to end by somebody else: nothing serves", f.err, whoTells)
 	case f.code == 0:
 		l.code = 0
 		l.log.Info("the command ended, and no gunicorn serves", "reason", f.reason, "serving", 0, "code", l.code)
@@ -147,7 +167,7 @@ func (l *Life) bootFailed(f failure) {
 			"process %d is a gunicorn with the same words, and may have its address: stop it; "+
 				"with --pid FILE among gunicorn's words a start adopts one that was left behind", f.twin))
 	default:
-		l.bootError("gunicorn ended before it was ready: nothing serves", f.err, advice(f.err))
+		l.bootError("gunicorn ended before it was ready: nothing serves", f.err, advice(f.err, linesOf(l.successor)))
 	}
 }
 

@@ -13,7 +13,8 @@
 //     accepts requests at every instant: the serving generation gets no TERM
 //     before every worker of its successor is ready.
 //   - One handoff at a time, and so at most two generations. Any number of
-//     changes during one lead to exactly one more.
+//     changes during one lead to exactly one more, to which a hopeless one gives
+//     way.
 //   - A handoff that fails, for whatever reason and at whatever moment, leaves
 //     the serving generation untouched and not one process of the successor.
 //   - A signal is passed on before anything is said of it.
@@ -21,7 +22,8 @@
 //     killed.
 //
 // It does nothing by itself to anything outside: it is given generations, a
-// command, a log, somebody to tell, and the rest of the processes (see [World]),
+// command, a log, somebody to tell, what is watched, and the rest of the processes
+// (see [World]),
 // and it reads no clock but package time's. So a test can give it any of them,
 // and live through a million lives in a few minutes.
 package life

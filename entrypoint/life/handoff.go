@@ -15,6 +15,10 @@ const (
 	// purpose; so this is only for a master that hangs.
 	retireTimeout = time.Hour
 
+	// noteEvery is how often an old generation that finishes is looked at, for what
+	// it starts meanwhile and leaves behind.
+	noteEvery = time.Second
+
 	// promoteTimeout is how long a master may take to see that its parent has
 	// gone, which it looks for once a second. It serves all the while.
 	promoteTimeout = 10 * time.Second
@@ -48,13 +52,20 @@ func (r rolledBack) Unwrap() error { return r.error }
 
 // beginHandoff begins the handoff that was requested.
 func (l *Life) beginHandoff() {
+	if l.late.awaited() {
+		l.late.leave()
+		return // until it is over
+	}
 	old, r := l.serving, l.next
 	l.next = nil
 	l.numbered++
 	l.now = &underway{
 		Handoff: status.Handoff{Generation: l.numbered, From: old.number, Reason: r.why(), Began: time.Now()},
-		content: l.disk, followers: r.followers,
+		before:  l.moves(), followers: r.followers,
 	}
+	l.now.disk = l.disk
+	l.recurs.begins(l.now.Began)
+	old.tried = true
 	l.log.Info("handoff", "generation", l.numbered, "reason", l.now.Reason, "serving", old.number)
 	number := l.numbered
 	l.begin(status.Spawn, func(ctx context.Context) func() {
@@ -68,6 +79,7 @@ func (l *Life) beginHandoff() {
 // left of the successor and the old one was not touched. The end of ctx rolls
 // back, too; once the old one retires there is no way back.
 func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
+	begun := time.Now()
 	warming, cancel := l.warming(ctx)
 	defer cancel()
 	hint := old.Workers().All
@@ -77,7 +89,7 @@ func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
 		return rolledBack{err}
 	}
 	next := newGeneration(spawned, number)
-	l.note(func() { l.came(next); l.now.foreign = !ours })
+	l.note(func() { l.spawned(next, ours, hint) })
 	l.did("spawned", next)
 
 	l.enter(status.Warm)
@@ -85,6 +97,9 @@ func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
 		return l.rollBack(old, next, err)
 	}
 	l.did("warmed", next)
+	if err := l.warmed(next, time.Since(begun)); err != nil {
+		return l.rollBack(old, next, err)
+	}
 
 	l.enter(status.Soak)
 	if err := next.Soak(ctx, l.settings.Soak); err != nil {
@@ -95,9 +110,15 @@ func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
 	}
 
 	l.enter(status.Retire)
-	if err := l.commit(old, next); err != nil {
+	if err := l.commit(ctx, old, next); err != nil {
 		return l.rollBack(old, next, err)
 	}
+	return l.seeOff(ctx, old, next)
+}
+
+// seeOff has the old generation retire, and waits until its successor has been
+// promoted.
+func (l *Life) seeOff(ctx context.Context, old, next *generation) error {
 	if err := l.retire(old, next); err != nil {
 		return err
 	}
@@ -106,7 +127,7 @@ func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
 	l.enter(status.Promote)
 	promoting, cancel := context.WithTimeout(ctx, promoteTimeout)
 	defer cancel()
-	err = next.Promoted(promoting)
+	err := next.Promoted(promoting)
 	if ctx.Err() != nil {
 		return nil // it was all but promoted when the stop came
 	}
@@ -128,11 +149,37 @@ func (l *Life) came(g *generation) {
 	}
 }
 
+// spawned notes that the successor is there. One that somebody else has begun had
+// been there for nobody knows how long, and has read nobody knows what.
+func (l *Life) spawned(next *generation, ours bool, hint int) {
+	l.came(next)
+	l.now.successor = next
+	next.ours, next.before = ours, l.now.before
+	l.step.most = hint
+}
+
+// warmed notes, for a task, that a generation is ready, and what it has read. The
+// error is that it has ended meanwhile.
+func (l *Life) warmed(g *generation, took time.Duration) error {
+	l.note(func() {
+		g.took = took
+		l.recurs.ready = time.Now()
+	})
+	l.read(g)
+	if dead(g) {
+		return g.Ended()
+	}
+	return nil
+}
+
 // did notes that the step is done, in the words of the log.
 func (l *Life) did(what string, g *generation) {
 	l.note(func() {
 		took := since(l.step.since)
 		l.log.Info(what, "generation", g.number, "pid", g.PID(), "took", took)
+		if l.now == nil {
+			return // somebody else had begun it
+		}
 		l.now.Steps = append(l.now.Steps, status.Done{Step: l.step.name, Took: seconds(took)})
 		l.counts.steps[l.step.name].Observe(seconds(took))
 	})
@@ -143,6 +190,11 @@ func (l *Life) did(what string, g *generation) {
 // there is: a successor that lives on accepts requests, and gunicorn brings up no
 // other.
 func (l *Life) rollBack(old, next *generation, why error) error {
+	l.note(func() {
+		if l.now != nil { // else it comes late
+			l.now.givenUp = true
+		}
+	})
 	grace := time.Duration(0)
 	if next.Workers().Ready > 0 {
 		grace = rollBackGrace
@@ -171,23 +223,22 @@ func (l *Life) told() (stopping bool) {
 	return stopping
 }
 
-// commit makes the successor the serving generation, unless it has just ended
-// or we have been told to stop.
-func (l *Life) commit(old, next *generation) (err error) {
+// commit makes the successor the serving generation, unless it has just ended,
+// we have been told to stop, or it was to give way.
+func (l *Life) commit(ctx context.Context, old, next *generation) (err error) {
 	l.note(func() {
 		switch {
-		case l.stopping:
-			err = errStopping
+		case ctx.Err() != nil:
+			err = context.Cause(ctx)
 		case dead(next):
 			err = next.Ended()
 		default:
 			l.serving, l.retiring, l.successor = next, old, nil
 			next.since, next.workers = time.Now(), l.step.workers.All
-			if !l.moved && !l.now.foreign {
-				next.content = l.now.content
-			}
 			l.deliverKept()
 			l.serves(l.now.Began)
+			l.keep()
+			l.readAgain(next)
 		}
 	})
 	return err
@@ -205,6 +256,8 @@ func (l *Life) retire(old, next *generation) error {
 		select {
 		case <-old.Done():
 		case <-ctx.Done():
+		case <-time.After(noteEvery):
+			old.Note()
 		case <-lost:
 			lost = nil
 			if !l.told() {

@@ -30,20 +30,27 @@ type Life struct {
 	numbered  int         // generations so far
 
 	disk   Content // what is watched holds this, as far as is known
-	moved  bool    // it has changed since the task began
+	before uint64  // how often that had moved before the command was started
+	again  int     // generations in a row that may have read what was there for a moment
+	recurs recurring
 	counts totals
 
-	notes  chan func()             // to be run by the loop: from the task, and from who asks
-	ended  chan struct{}           // closed when the loop turns no more
-	living context.Context         // ends then, too
-	cancel context.CancelCauseFunc // ends the task; nil where none runs
-	step   step                    // of the task
-	now    *underway               // the handoff that is this task; nil if it is none
-	last   *status.Handoff         // the last one that ended
-	next   *requested              // the one to come, nil if there is none
-	pause  time.Duration           // before the last retry of a failed handoff
-	kept   []Signal                // for a master that is not there yet, or soaks
-	blind  bool                    // it has been said that heartbeats cannot be read
+	notes   chan func()             // to be run by the loop: from the task, and from who asks
+	ended   chan struct{}           // closed when the loop turns no more
+	living  context.Context         // ends then, too
+	cancel  context.CancelCauseFunc // ends the task; nil where none runs
+	step    step                    // of the task
+	now     *underway               // the handoff that is this task; nil if it is none
+	last    *status.Handoff         // the last one that ended
+	next    *requested              // the one to come, nil if there is none
+	pause   time.Duration           // before the last retry of a failed handoff
+	kept    []Signal                // for a master that is not there yet, or soaks
+	blind   bool                    // it has been said that heartbeats cannot be read
+	reloads bool                    // it has been said that gunicorn's own reloader is on
+
+	tooShort time.Duration // that a handoff was let take, until it gave way; 0 since one has succeeded
+	late     *late         // after a handoff that was rolled back
+	strays   strays        // beside the generations
 
 	lookedFor  <-chan time.Time // fires when it is clear that the command is no gunicorn
 	noGunicorn bool             // it is clear
@@ -51,7 +58,7 @@ type Life struct {
 	stopping  bool
 	stopDelay <-chan time.Time // nil unless we still serve after SIGTERM
 	kill      <-chan time.Time // nil unless STOP_TIMEOUT runs
-	giveUp    <-chan time.Time // nil unless a task outlives what it was about
+	leaves    <-chan time.Time // nil unless a task outlives what it was about
 	lost      bool             // nothing more is to be waited for
 	failed    bool             // boot has failed: exit with code
 	code      int
@@ -67,12 +74,17 @@ type launched struct {
 type generation struct {
 	Generation
 	number  int
-	seen    time.Time   // since when it has been known
-	since   time.Time   // since when it serves
-	workers int         // with which it began to
-	content Content     // of what is watched, that it has read; zero if nobody knows
-	told    atomic.Bool // it has got TERM from us
-	ended   bool        // the loop has taken note of its master's end
+	seen    time.Time     // since when it has been known
+	since   time.Time     // since when it serves
+	workers int           // with which it began to
+	ours    bool          // it was begun by us, and seen to
+	took    time.Duration // until it was ready, if it is ours
+	before  uint64        // how often what is watched had moved when it was begun
+	content Content       // of what is watched, that it has read; zero if nobody knows
+	doubt   bool          // that has moved meanwhile, and is what it was: no change tells of it
+	tried   bool          // a handoff from it has begun
+	told    atomic.Bool   // it has got TERM from us
+	ended   bool          // the loop has taken note of its master's end
 }
 
 func newGeneration(g Generation, number int) *generation {
@@ -111,24 +123,21 @@ var errStopping = errors.New("stablehand is stopping")
 // New is a life before it begins. content is what is watched as it was before
 // the command was started.
 func New(s Settings, w World, content Content) *Life {
-	return &Life{settings: s, world: w, log: w.Log, started: time.Now(), disk: content, counts: newTotals(),
+	l := &Life{settings: s, world: w, log: w.Log, started: time.Now(), disk: content, counts: newTotals(),
 		notes: make(chan func()), ended: make(chan struct{})}
+	l.before = l.moves()
+	return l
 }
 
 // Run turns until the life is over, and returns the code to exit with. It begins
 // with the command that was started, or, where that is nil, with a running
 // gunicorn that was adopted. It is to be called once. Who asks before waits for it.
-func (l *Life) Run(command Command, adopted Generation, signals <-chan Signal, changes <-chan Change) int {
+func (l *Life) Run(command Command, adopted *Adopted, signals <-chan Signal, changes <-chan Change) int {
 	living, over := context.WithCancel(context.Background())
 	defer over()
 	l.living = living
 	watchdog := l.watchdog()
-	if command != nil {
-		l.command = &launched{Command: command}
-	} else {
-		l.successor, l.numbered = newGeneration(adopted, 1), 1
-	}
-	l.beginBoot()
+	l.beginBoot(command, adopted)
 	for !l.isOver() {
 		select {
 		case sig := <-signals:
@@ -139,22 +148,32 @@ func (l *Life) Run(command Command, adopted Generation, signals <-chan Signal, c
 			note()
 		case <-l.due():
 			l.beginHandoff()
+		case <-l.givenUp():
+			l.giveUp()
 		case <-l.command.end():
 			l.command.ended = true
 		case <-l.serving.end():
 			l.serving.ended = true
-			l.servingEnded()
+			if !l.lookForHeir() {
+				l.servingEnded()
+			}
 		case <-l.successor.end():
 			l.successor.ended = true
 		case <-l.retiring.end():
 			l.retiring.ended = true
+		case <-l.late.end():
+			l.late.came.ended = true
+		case <-l.late.left():
+			l.late = nil
+		case <-l.strays.due:
+			l.lookAround()
 		case <-l.stopDelay:
 			l.terminate(TERM)
 		case <-l.kill:
 			l.killAll()
 		case <-l.lookedFor:
 			l.isNoGunicorn()
-		case <-l.giveUp:
+		case <-l.leaves:
 			l.lose("a task does not end")
 		case <-l.still():
 			l.sayStill()
@@ -166,15 +185,7 @@ func (l *Life) Run(command Command, adopted Generation, signals <-chan Signal, c
 	l.abandon()
 	close(l.ended)
 	over()
-	left := make(chan int)
-	go func() { left <- l.leave() }()
-	for {
-		select {
-		case code := <-left:
-			return code
-		case <-signals: // all ends already
-		}
-	}
+	return l.leaveDeaf(signals)
 }
 
 // watchdog ticks twice as often as the teller wants to hear that the loop turns.
@@ -198,7 +209,7 @@ func (l *Life) isOver() bool {
 		return true
 	case l.serving == nil:
 		return l.stopping && l.bootStopped()
-	case !l.serving.ended, l.stopping && l.retiring.end() != nil:
+	case !l.serving.ended, l.stopping && (l.retiring.end() != nil || l.successor.end() != nil):
 		return false
 	}
 	l.exitWith(l.serving.Exit())
@@ -208,6 +219,8 @@ func (l *Life) isOver() bool {
 // bootStopped says whether what was stopped while booting has ended.
 func (l *Life) bootStopped() bool {
 	switch {
+	case l.retiring.end() != nil:
+		return false
 	case l.successor != nil && l.successor.ended:
 		l.exitWith(l.successor.Exit())
 		return true
@@ -221,7 +234,7 @@ func (l *Life) bootStopped() bool {
 // bound sets a bound to a task that runs on while we stop and nothing lives any
 // more that it could be about.
 func (l *Life) bound() {
-	if !l.stopping || l.giveUp != nil || l.serving == nil && l.command.end() != nil {
+	if !l.stopping || l.leaves != nil || l.serving == nil && l.command.end() != nil {
 		return
 	}
 	for _, g := range l.generations() {
@@ -229,7 +242,7 @@ func (l *Life) bound() {
 			return
 		}
 	}
-	l.giveUp = time.After(giveUpAfter)
+	l.leaves = time.After(giveUpAfter)
 }
 
 // giveUpAfter is longer than a task takes to end what is left of a generation.
@@ -278,6 +291,10 @@ func (l *Life) servingEnded() {
 	case l.successor != nil:
 		l.log.Warn("the serving master has ended: its successor inherits as soon as it is ready", attrs...)
 	case l.now == nil:
-		l.log.Error("gunicorn's master has ended: nothing serves", append(attrs, toDo(advice(l.serving.Ended()))...)...)
+		text := "gunicorn's master has ended: nothing serves"
+		if toldBySomebody(l.serving.Ended()) {
+			text = "gunicorn was told to end by somebody else: nothing serves"
+		}
+		l.log.Error(text, append(attrs, toDo(adviseEnded(l.serving))...)...)
 	}
 }

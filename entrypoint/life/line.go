@@ -9,10 +9,10 @@ import (
 )
 
 // The log has one line for each event. Its fields are named alike in all of
-// them and come in this order: generation, pid, step, workers and how many of
-// them are ready, reason, took, retry, serving, code, do. Of these serving is
-// the number of the generation that answers requests while the line is written,
-// 0 where none does, and do is for whoever reads it: what to do about it.
+// them and come in this order: generation, pid, step, workers, how many of them
+// are ready and how many were lost, reason, took, retry, serving, code, do. Of these
+// serving is the number of the generation that answers requests while the line is
+// written, 0 where none does, and do is for whoever reads it: what to do about it.
 
 // toDo is the field do, left out where there is nothing to be done.
 func toDo(text string) []any {
@@ -22,28 +22,16 @@ func toDo(text string) []any {
 	return []any{"do", text}
 }
 
-// advice is what can be done about a generation that has not come up, or has
-// ended; empty where the reason itself says it.
-func advice(err error) string {
-	var advised interface {
-		error
-		Advice() string
-	}
-	switch {
-	case errors.Is(err, errNotReady):
-		return "see gunicorn's lines above; if it only needs longer, raise STABLEHAND_READY_TIMEOUT"
-	case errors.As(err, &advised):
-		return advised.Advice()
-	}
-	return ""
-}
-
 // workersNow are the fields for a generation's workers, as far as it is known.
 func workersNow(w status.Workers) []any {
 	if w.Blind {
 		return []any{"workers", w.All}
 	}
-	return []any{"workers", w.All, "ready", w.Ready}
+	fields := []any{"workers", w.All, "ready", w.Ready}
+	if w.Lost > 0 {
+		fields = append(fields, "lost", w.Lost)
+	}
+	return fields
 }
 
 // why is the field reason, an error or an Exit, after how many workers were

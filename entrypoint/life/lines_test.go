@@ -23,8 +23,14 @@ func (w *world) Handle(_ context.Context, r slog.Record) error {
 	defer w.Unlock()
 	var text strings.Builder
 	attrs := map[string]int{}
+	if r.Message == "rolled back" {
+		w.patient(r)
+	}
 	r.Attrs(func(a slog.Attr) bool {
 		fmt.Fprintf(&text, " %s", a)
+		if a.Value.Kind() == slog.KindDuration && a.Key == "retry" && r.Message != "rolled back" {
+			w.paused = time.Now().Add(a.Value.Duration())
+		}
 		if a.Value.Kind() == slog.KindInt64 {
 			attrs[a.Key] = int(a.Value.Int64())
 		}
@@ -49,6 +55,23 @@ func (w *world) named(attrs map[string]int) {
 	}
 }
 
+// patient notes how long was too long, at most: the next one may take longer.
+func (w *world) patient(r slog.Record) {
+	gaveWay, took := false, time.Duration(0)
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "reason":
+			gaveWay = strings.HasPrefix(a.Value.String(), "hopeless, and gives way")
+		case "took":
+			took = a.Value.Duration()
+		}
+		return true
+	})
+	if gaveWay {
+		w.tooShort = took
+	}
+}
+
 // told takes note of a line, and checks what it says.
 func (w *world) told(r slog.Record, attrs map[string]int) {
 	g := w.numbers[attrs["generation"]]
@@ -64,12 +87,15 @@ func (w *world) told(r slog.Record, attrs map[string]int) {
 		w.slow = true
 	case "no gunicorn is among the command's processes: until there is one, all signals go to the command, and changes are not handed over":
 		w.plain, w.reasons, w.waiting = true, 0, 0
+		w.may = true // what has moved may be what it was when there is a gunicorn
 		for sig := range w.resized {
 			w.resized[sig] = 0 // the command gets what was kept
 		}
 		if w.coming != nil || w.serving != nil {
 			w.fault("a gunicorn is there, and is taken for none")
 		}
+	case "what is watched is written whenever a generation comes up, and is then what it was: nobody knows what was read":
+		w.gaveUp = true
 	case "stopping":
 		w.stopping = time.Now()
 	case "handoff":
@@ -79,7 +105,7 @@ func (w *world) told(r slog.Record, attrs map[string]int) {
 	case "serving":
 		w.serves(g)
 	case "handed off":
-		w.failures = 0
+		w.failures, w.tooShort = 0, 0
 		if g.failed && w.stopping.IsZero() {
 			w.fault("handed off to generation %d, which has ended", g.number)
 		}
@@ -92,6 +118,17 @@ func (w *world) told(r slog.Record, attrs map[string]int) {
 		}
 	case "ending what is left":
 		w.ending = true
+	case "gunicorn has a successor that stablehand did not ask for: handing over to it":
+		w.reasons++
+		if !slices.ContainsFunc(w.generations, func(g *generation) bool { return g.stray && g.pid == attrs["pid"] }) {
+			w.fault("process %d is called a successor that nobody asked for", attrs["pid"])
+		}
+	case "the serving master has ended: the successor that stablehand did not ask for inherits as soon as it is ready":
+		w.reasons++
+	case "a successor came up only after its handoff was rolled back, and was ended":
+		if !g.dead() {
+			w.fault("generation %d was ended, and is there", g.number)
+		}
 	case "rolled back":
 		if isError && !w.stopping.IsZero() {
 			w.fault("a handoff that was stopped is called a failure")
@@ -106,8 +143,10 @@ func (w *world) serves(g *generation) {
 		w.fault("generation %d begins to serve, and stablehand stops", g.number)
 	}
 	w.serving, w.everServed, w.coming = g, true, nil
-	if g.HasSuccessor() {
+	if g.early {
 		w.reasons++ // for one that nobody looks after
+	} else if a := w.adopted; a != nil && a.Generation == life.Generation(g) && a.Content != w.disk {
+		w.reasons++ // it has not read what is there, or nobody knows
 	}
 	if !g.ready {
 		w.fault("generation %d serves and is not ready", g.number)
@@ -128,7 +167,7 @@ func (w *world) rolledBack() {
 			}
 			continue
 		}
-		if (!g.dead() || g.left) && !w.stopped {
+		if (!g.dead() || g.left) && !g.stray && g != w.serving.late && !w.stopped {
 			w.fault("rolled back, and generation %d is there", g.number)
 		}
 	}

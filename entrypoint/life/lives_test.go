@@ -109,6 +109,8 @@ func newWorld(seed uint64) *world {
 			*setting = 1 + some(own, most)
 		}
 	}
+	watched := rand.New(rand.NewPCG(seed, 3))
+	w.looking, w.unknown = []time.Duration{0, time.Millisecond, 300 * time.Millisecond, time.Hour}[watched.IntN(4)], chance(watched, 10)
 	w.command = &command{process: process{w: w, pid: 999, done: make(chan struct{})},
 		after: some(r, 5*time.Second), again: some(r, 10*time.Second)}
 	switch r.IntN(8) {
@@ -134,7 +136,8 @@ const longest = 3 * time.Minute
 // live runs the life, and has things happen to it.
 func (w *world) live() {
 	signals, changes := make(chan life.Signal), make(chan life.Change)
-	l := life.New(w.settings, life.World{Log: slog.New(w), Teller: w, Host: w}, life.Content{1})
+	w.tells = changes
+	l := life.New(w.settings, life.World{Log: slog.New(w), Teller: w, Host: w, Disk: w}, life.Content{1})
 	ended := make(chan int, 1)
 	w.strikes = rand.New(rand.NewPCG(w.seed, 2))
 	w.terminate = func() {
@@ -158,17 +161,38 @@ func (w *world) live() {
 }
 
 // begins is what the life begins with: a command, or a running gunicorn.
-func (w *world) begins() (life.Command, life.Generation) {
+func (w *world) begins() (life.Command, *life.Adopted) {
 	if w.seed%10 != 0 {
 		return w.command, nil
 	}
 	w.Lock()
 	defer w.Unlock()
 	w.command.endLocked(exit{})
+	w.adopted = new(life.Adopted)
+	if w.seed%20 == 0 { // in the midst of a handoff, which has been decided
+		old := w.spawn()
+		old.ready, old.fails, old.foreign = true, exit{}, false
+		w.adopted.Retiring, w.numbers[1] = old, old
+	}
 	w.coming = w.spawn()
-	w.coming.mixed = true
-	w.numbers[1] = w.coming
-	return nil, w.coming
+	w.numbers[len(w.generations)] = w.coming
+	w.adopted.Generation = w.coming
+	switch w.seed / 20 % 3 {
+	case 0:
+		w.coming.mixed = true // nobody knows what it has read
+	case 1:
+		w.adopted.Content = w.disk
+	case 2:
+		w.adopted.Content, w.coming.reads = life.Content{99}, life.Content{99}
+	}
+	// What is known to have read something has served before.
+	if w.coming.ready = w.adopted.Retiring != nil || w.adopted.Content != (life.Content{}); w.coming.ready {
+		w.coming.never, w.coming.fails = false, exit{}
+	}
+	if w.adopted.Retiring != nil {
+		w.generations[0].termLocked()
+	}
+	return nil, w.adopted
 }
 
 // happen has random events happen until the life ends, or nothing more does.
@@ -210,7 +234,7 @@ func (w *world) checkQuiet(l *life.Life) {
 		return
 	}
 	stuck := func(g *generation) bool { return g.stuck }
-	if w.serving.dead() && !slices.ContainsFunc(w.generations, stuck) {
+	if w.serving.dead() && time.Since(w.serving.diedAt) > longest && !slices.ContainsFunc(w.generations, stuck) {
 		w.fault("nothing serves, and there is no end")
 	}
 	ill := func(g *generation) bool { return !g.healthy() }
@@ -222,11 +246,19 @@ func (w *world) checkQuiet(l *life.Life) {
 	if w.serving.dead() || slices.ContainsFunc(w.generations, ill) {
 		return // a task goes on for as long
 	}
-	if w.reasons+w.waiting > 0 {
+	if w.reasons+w.waiting > 0 && time.Now().After(w.paused) {
 		w.fault("a handoff was asked for and never began")
 	}
 	if w.failures > 0 && w.settings.Retry > 0 && time.Since(w.failedAt) > 10*time.Minute {
 		w.fault("a handoff has failed and is not tried again")
+	}
+	for _, g := range w.generations {
+		if g != w.serving && !g.dead() && !(g.stray && w.serving.refuses) && now.Handoff == nil {
+			w.fault("generation %d is there, and nobody needs it", g.number)
+		}
+	}
+	if w.serving.mixed && !w.blindToDisk() && w.failures == 0 && (w.command.first != nil || w.serving.number > 1) {
+		w.fault("generation %d may have read what was there for a moment, and no other follows", w.serving.number)
 	}
 	if now.Handoff != nil && time.Since(now.Handoff.Began) > 10*time.Minute {
 		w.fault("a handoff does not end")
@@ -263,7 +295,7 @@ func (w *world) event(r *rand.Rand, l *life.Life, signals chan<- life.Signal, ch
 	switch n := r.IntN(100); {
 	case n < 25:
 		w.request("a change")
-		change := life.Change{Paths: []string{"a"}, Content: life.Content{byte(r.Uint32())}}
+		change := life.Change{Paths: []string{"a"}, Content: life.Content{byte(r.Uint32())}, Since: time.Now()}
 		w.changes(change)
 		select {
 		case changes <- change:
@@ -282,7 +314,11 @@ func (w *world) event(r *rand.Rand, l *life.Life, signals chan<- life.Signal, ch
 		w.question(l)
 	case n < 75:
 		w.strikeOne(r)
-	case n < 78:
+	case n < 80:
+		w.usr2()
+	case n >= 94:
+		w.flaps()
+	case n < 83:
 		w.stop()
 		sig := []life.Signal{life.TERM, life.INT, life.QUIT, life.TERM}[r.IntN(4)]
 		send(sig)
@@ -305,7 +341,7 @@ func (w *world) checkStop(sig life.Signal) {
 		return // we end already, or still serve
 	}
 	for _, g := range w.generations {
-		if !g.dead() && !g.termed && !g.failed {
+		if !g.dead() && !g.termed && !g.failed && !g.stray && (w.serving == nil || g != w.serving.late) {
 			w.fault("generation %d has not got %s", g.number, sig)
 		}
 	}
@@ -316,9 +352,12 @@ func (w *world) changes(change life.Change) {
 	w.Lock()
 	defer w.Unlock()
 	w.disk = change.Content
-	for _, g := range w.generations {
-		g.mixed = g.mixed || !g.ready
+	w.wrote = nil
+	for _, path := range change.Paths {
+		w.wrote = append(w.wrote, path+"/file")
 	}
+	w.movesLocked()
+	w.seen() // else it would not be told
 }
 
 // request notes that somebody has a reason for a handoff.

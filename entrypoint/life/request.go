@@ -42,24 +42,26 @@ func (r *requested) when() time.Time {
 // was started with is tried, too: workers that were replaced meanwhile may have
 // read something else.
 func (l *Life) changed(change Change) {
-	l.disk, l.moved = change.Content, true
+	l.disk, l.again = change.Content, 0
 	l.log.Info("content changed", "paths", strings.Join(change.Paths, ","))
 	if l.noGunicorn {
 		return
 	}
-	l.pause = 0
-	delay := time.Duration(0)
-	if l.settings.Jitter > 0 && !l.stopping {
-		delay = rand.N(l.settings.Jitter)
-		l.log.Info("waiting before the handoff", "jitter", delay.Round(time.Millisecond))
+	pause := l.recur(change)
+	if pause == 0 {
+		l.pause = 0
 	}
-	l.request("content changed", delay)
+	l.request("content changed", max(pause, l.jitter()))
 }
 
-// inSync says whether the serving generation is known to have been started with
-// the watched content as it is now.
-func (l *Life) inSync() bool {
-	return l.serving != nil && l.disk != Content{} && l.serving.content == l.disk
+// jitter is how long a handoff that nobody has asked for waits.
+func (l *Life) jitter() time.Duration {
+	if l.settings.Jitter == 0 || l.stopping {
+		return 0
+	}
+	delay := rand.N(l.settings.Jitter)
+	l.log.Info("waiting before the handoff", "jitter", delay.Round(time.Millisecond))
+	return delay
 }
 
 // request asks for a handoff after a delay, as soon as serving and no other task
@@ -107,6 +109,9 @@ func (l *Life) unfollow(f follower) {
 	if len(l.next.followers) == 0 && l.next.reason == "" {
 		l.next = nil
 		l.log.Info("handoff not asked for any more: who asked for it has gone")
+		if l.serving != nil {
+			l.readAgain(l.serving) // which was left to that
+		}
 	}
 }
 
@@ -123,7 +128,7 @@ func (l *Life) withdraw(why error) {
 
 // due fires when the handoff that was requested is to begin.
 func (l *Life) due() <-chan time.Time {
-	if l.next == nil || l.cancel != nil || l.serving == nil || l.serving.ended {
+	if l.next == nil || l.cancel != nil || l.serving == nil || l.serving.ended || l.late.left() != nil {
 		return nil
 	}
 	return time.After(time.Until(l.next.when()))

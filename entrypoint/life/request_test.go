@@ -25,10 +25,17 @@ func (deaf) Status(string)    {}
 func (deaf) Stopping(string)  {}
 func (deaf) Watchdog()        {}
 
+// quiet is what is watched, and never moves.
+type quiet struct{ Disk }
+
+func (quiet) Moves() uint64 { return 0 }
+func (quiet) Moving() bool  { return false }
+
 // servingLife is a life that serves and has no task.
 func servingLife(s Settings) *Life {
-	l := New(s, World{Log: slog.New(slog.DiscardHandler), Teller: deaf{}}, Content{})
+	l := New(s, World{Log: slog.New(slog.DiscardHandler), Teller: deaf{}, Disk: quiet{}}, Content{})
 	l.serving = newGeneration(still{}, 1)
+	l.serving.ours = true
 	return l
 }
 

@@ -143,5 +143,8 @@ func (l *Life) generations() []*generation {
 			list = append(list, g)
 		}
 	}
+	if l.late != nil && l.late.came != nil {
+		list = append(list, l.late.came)
+	}
 	return list
 }

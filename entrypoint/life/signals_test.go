@@ -98,6 +98,14 @@ var states = []state{
 			same("later handoff", life.HUP, life.USR2)),
 	},
 	{
+		name: "a successor warms that has lost a worker", after: 16 * time.Second, change: true,
+		special: func(w *world) { w.fate.load, w.fate.drops = 9*time.Second, 1 },
+		want: rows(
+			same("to 1, to 2", life.TERM, life.INT, life.QUIT, life.USR1, "SIGCONT", "signal 40"),
+			same("to 1", life.TTIN, life.TTOU),
+			same("handoff", life.HUP, life.USR2)), // it gives way
+	},
+	{
 		name: "a successor soaks", after: 25 * time.Second, change: true,
 		want: rows(
 			same("to 1, to 2", life.TERM, life.INT, life.QUIT, life.USR1, "SIGCONT", "signal 40"),

@@ -2,6 +2,7 @@ package life
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -78,7 +79,7 @@ func (l *Life) killAll() {
 	go func() {
 		ctx, cancel := context.WithTimeout(l.living, endTimeout)
 		defer cancel()
-		err := l.world.Host.Clear(ctx, there, 0, 0, func(processes int) {
+		err := l.clear(ctx, there, 0, 0, func(processes int) {
 			l.log.Warn("not stopped in STOP_TIMEOUT: killing what is left", append([]any{"processes", processes, "took", l.settings.StopTimeout},
 				toDo("raise STABLEHAND_STOP_TIMEOUT above gunicorn's graceful_timeout, if requests are to be finished")...)...)
 		})
@@ -88,6 +89,27 @@ func (l *Life) killAll() {
 	}()
 }
 
+// errNoAnswer is the error of what is left where nobody knows what that is.
+var errNoAnswer = errors.New("the process table does not answer")
+
+// clear ends what is left, and comes back when ctx has ended, whether the host does
+// or not: what it reads of a process that waits for a file system may never come.
+func (l *Life) clear(ctx context.Context, there []Generation, wait, grace time.Duration, begin func(processes int)) error {
+	cleared := make(chan error, 1)
+	go func() { cleared <- l.world.Host.Clear(ctx, there, wait, grace, begin) }()
+	select {
+	case err := <-cleared:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-cleared:
+		return err
+	case <-time.After(time.Second): // which says more, if it comes
+		return errNoAnswer
+	}
+}
+
 // there is every generation that is there, as the host knows it.
 func (l *Life) there() []Generation {
 	var list []Generation
@@ -95,6 +117,19 @@ func (l *Life) there() []Generation {
 		list = append(list, g.Generation)
 	}
 	return list
+}
+
+// leaveDeaf leaves, and hears no signal: all ends already.
+func (l *Life) leaveDeaf(signals <-chan Signal) int {
+	left := make(chan int)
+	go func() { left <- l.leave() }()
+	for {
+		select {
+		case code := <-left:
+			return code
+		case <-signals:
+		}
+	}
 }
 
 // leave ends what is left when the life is over, and returns the code to exit
@@ -109,7 +144,7 @@ func (l *Life) leave() int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	err := l.world.Host.Clear(ctx, l.there(), wait, grace, func(processes int) {
+	err := l.clear(ctx, l.there(), wait, grace, func(processes int) {
 		l.log.Info("ending what is left", "processes", processes)
 	})
 	if err != nil {

@@ -23,12 +23,17 @@ type step struct {
 	said    time.Time      // when it was last said that it goes on
 	pause   time.Duration  // until it is said again
 	workers status.Workers // that the task has brought up
+	most    int            // how many there are to be, as far as is known
+
+	hopeless time.Time // from when on it is, since a worker was lost; zero: it is not
+	endless  time.Time // the same, since as many were lost as there are to be
+	saidLost bool      // what is to be said or done about that has been
 }
 
 // begin starts a task. What the task returns is run by the loop when it ends.
 func (l *Life) begin(name status.Step, task func(ctx context.Context) func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	l.cancel, l.moved, l.step = cancel, false, step{}
+	l.cancel, l.step = cancel, step{}
 	l.enters(name)
 	go func() {
 		last := task(ctx)
@@ -57,7 +62,7 @@ func (l *Life) enter(name status.Step) { l.note(func() { l.enters(name) }) }
 
 func (l *Life) enters(name status.Step) {
 	now := time.Now()
-	l.step = step{name: name, since: now, said: now, pause: stillEvery, workers: l.step.workers}
+	l.step = step{name: name, since: now, said: now, pause: stillEvery, workers: l.step.workers, most: l.step.most}
 	if l.now != nil {
 		l.tellManager()
 	}
@@ -70,11 +75,17 @@ func (l *Life) workers(w status.Workers) {
 		if w.Blind && !l.blind {
 			l.blind = true
 			l.log.Warn("cannot read worker heartbeats: a generation counts as ready when it has lived with workers for a while",
-				"do", "run stablehand as gunicorn's user, or with the capability SYS_PTRACE")
+				append([]any{"reason", w.BlindReason}, toDo(w.BlindDo)...)...)
 		}
-		l.step.workers = w
+		if w.Reloads && !l.reloads {
+			l.reloads = true
+			l.log.Warn("gunicorn's own reloader is on: a file that is saved with an error in it ends the container, or is served",
+				toDo("set reload = False in gunicorn's configuration, and name what matters in STABLEHAND_WATCH, such as **/*.py")...)
+		}
+		l.step.workers, l.step.most = w, max(l.step.most, w.All)
 		l.tellFollowers()
 		l.log.Debug("workers", append([]any{"step", l.step.name}, workersNow(w)...)...)
+		l.step.lose(w)
 	})
 }
 

@@ -12,10 +12,12 @@ import (
 
 // underway is the handoff under way.
 type underway struct {
-	status.Handoff         // but for its present step, which is the loop's
-	content        Content // of what is watched, when it began
-	foreign        bool    // somebody else has started the successor, before, so that nobody knows what it has read
+	status.Handoff        // but for its present step, which is the loop's
+	before         uint64 // how often what is watched had moved when it began
+	givenUp        bool   // it is being rolled back
 	followers      []follower
+	successor      *generation // nil until it is there
+	disk           Content     // what was watched held this when it began
 }
 
 // standsNow is how the handoff under way stands.
@@ -53,25 +55,33 @@ func (l *Life) abandon() {
 
 // handedOff takes note of how a handoff ended.
 func (l *Life) handedOff(err error) {
+	if toldBySomebody(err) && !l.stopping {
+		err = fmt.Errorf("%w: told to end by somebody else", err)
+	}
 	h, ended := l.now, l.standsNow()
+	l.recurs.ends()
 	took := since(h.Began)
 	ended.Outcome, ended.Took = l.outcome(err), seconds(took)
 	attrs := append([]any{"generation", h.Generation, "step", l.step.name}, append(l.why(err), "took", took)...)
 	switch ended.Outcome {
 	case status.HandedOff:
-		l.pause = 0
+		l.pause, l.tooShort = 0, 0
 		l.log.Info("handed off", "generation", h.Generation, "pid", l.serving.PID(), "took", took, l.servesNow())
 		l.tellReady(l.standing())
-		if h.foreign && !l.stopping {
+		if !l.serving.ours && !l.stopping {
 			l.request("the successor was there before it was asked for", 0, h.followers...)
 			h.followers = nil
 		}
 	case status.Stopped:
 		l.log.Info("rolled back", append(attrs, l.servesNow())...)
 	case status.Lost:
-		l.log.Error("the handoff failed, and nothing serves", append(append(attrs, l.servesNow()), toDo(advice(err))...)...)
+		l.log.Error("the handoff failed, and nothing serves", append(append(attrs, l.servesNow()), toDo(l.adviseLost(err))...)...)
 	case status.RolledBack:
+		if way := (gaveWay{}); errors.As(err, &way) {
+			l.tooShort = way.after
+		}
 		ended.Retry = l.sayRolledBack(err, attrs)
+		l.awaitLate(l.serving, h.Generation)
 		l.deliverKept()
 		l.tellReady(fmt.Sprintf("%s; generation %d was rolled back in step %s: %s", l.standing(), h.Generation, l.step.name, reasons(err)))
 	}
@@ -80,6 +90,7 @@ func (l *Life) handedOff(err error) {
 	}
 	l.counts.handoffs[ended.Outcome]++
 	l.now, l.last = nil, &ended
+	l.lookSoon()
 	for _, f := range h.followers {
 		f.end(ended)
 	}
@@ -90,7 +101,7 @@ func (l *Life) handedOff(err error) {
 
 // sayRolledBack says why, and in how many seconds the handoff is tried again.
 func (l *Life) sayRolledBack(err error, attrs []any) (retry float64) {
-	do := advice(err)
+	do := l.advise(err)
 	pause, again := l.retry()
 	if again {
 		attrs = append(attrs, "retry", pause.Round(time.Millisecond))

@@ -28,6 +28,7 @@ type World struct {
 	Log    *slog.Logger
 	Teller Teller
 	Host   Host
+	Disk   Disk // not asked where nothing is watched
 }
 
 // Exit is how a process ended.
@@ -73,14 +74,28 @@ type Generation interface {
 	// Spawn has it bring up a successor, which is not ours where somebody else had
 	// begun it before. Without an error the relation lasts until Forget.
 	Spawn(context.Context) (next Generation, ours bool, err error)
-	HasSuccessor() bool
 	Forget()
+
+	// Successor looks for one that somebody else has asked for; it is nil if there
+	// is none. It may be called of a generation that has ended.
+	Successor() Generation
+
+	// Late waits, after a Spawn that has given up, for a successor that it may
+	// still bring up; it is nil where none will come. Without an error the
+	// relation lasts until Forget.
+	Late(context.Context) (Generation, error)
 
 	// Promoted waits until the master, whose parent has gone, takes the next USR2.
 	Promoted(context.Context) error
 
 	// Workers looks at the workers once.
 	Workers() status.Workers
+
+	// Preloads says whether its application is known to have been loaded by the
+	// master, for all workers, also those to come. Logs lists the files in which
+	// gunicorn's lines may stand, as far as is known. Neither waits.
+	Preloads() bool
+	Logs() []string
 
 	// Note looks at all its processes, for what it may leave behind.
 	Note()
@@ -123,6 +138,14 @@ type Host interface {
 	// as its context allows, and is called beside the loop.
 	Clear(ctx context.Context, generations []Generation, wait, grace time.Duration, begin func(processes int)) error
 
+	// Keep has who comes after us know that this generation serves, and what it has
+	// read; a zero Content is of one of which nobody knows. It does not wait.
+	Keep(Generation, Content)
+
+	// Strays lists the gunicorn masters that are there and none of the generations;
+	// beside an error those that it could. It may take a while.
+	Strays(generations []Generation) ([]status.Stray, error)
+
 	// Suspend stops us, as SIGTSTP would have done if nobody had asked for it.
 	Suspend()
 }
@@ -142,6 +165,28 @@ type Content [sha256.Size]byte
 
 // Change is that what is watched has another content now.
 type Change struct {
-	Paths   []string // where
-	Content Content  // of all
+	Paths   []string  // where
+	Content Content   // of all
+	Since   time.Time // when it began to move
+}
+
+// Disk is what is watched, as it is now and not only where it has come to rest.
+type Disk interface {
+	// Moves counts how often it was seen to hold something else, or to have been
+	// written though it holds the same. It does not wait.
+	Moves() uint64
+
+	// Moving says whether it was seen to move, and a change may be told as soon as it
+	// is at rest. It does not wait.
+	Moving() bool
+
+	// Written names a few files of it that were last seen to be written, if that was
+	// since then. It does not wait.
+	Written(since time.Time) []string
+
+	// Rest takes a look at all of it, whatever was or was not heard of it, and
+	// waits until it is at rest. It returns what it holds then, and Moves as of
+	// that look. An error means that nobody knows. It waits as long as its context
+	// allows, and is called beside the loop.
+	Rest(context.Context) (Content, uint64, error)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +33,9 @@ func (e exit) String() string { return fmt.Sprintf("exit code %d, unknown: %v", 
 // endError is the error of waiting for something of a process that has ended.
 type endError struct{ exit }
 
-func (e endError) Error() string  { return e.String() }
-func (e endError) Advice() string { return "mend it" }
+func (e endError) Error() string              { return e.String() }
+func (e endError) Advice(lines string) string { return "mend what " + lines + " tell of" }
+func (e endError) ByWorker() bool             { return e.code == 3 || e.code == 4 }
 
 // process is a simulated one.
 type process struct {
@@ -88,6 +90,9 @@ type fate struct {
 	fails     exit          // it ends instead of getting ready, where its code is not 0
 	lives     time.Duration // it ends by itself after this; 0 = it does not
 	loses     time.Duration // it loses a worker this long after it was ready; 0 = it does not
+	drops     int           // so many workers are lost as it loads, and replaced
+	dying     bool          // all its workers end as they load, for ever
+	writes    bool          // it writes what is watched as it loads
 	finish    time.Duration // how long it takes to end after TERM
 	deaf      bool          // it never ends after TERM, and INT does not reach its master then
 	numb      bool          // only force ends it
@@ -95,8 +100,11 @@ type fate struct {
 	leaves    bool          // a process of it outlives its master
 	foreign   bool          // its successor was begun by somebody else
 	refuses   bool          // it cannot spawn
+	sleeps    time.Duration // it takes the first USR2 only so long after it was sent
 	stuck     bool          // whoever waits for it waits for ever, whatever the context
 	workers   int
+	preloads  bool
+	logs      []string
 	promotion time.Duration
 	last      exit // how it ends when it is told to
 }
@@ -112,10 +120,20 @@ type generation struct {
 	termedAt time.Time
 	left     bool // what it leaves behind is there
 	next     *generation
+	early    bool // that is there before it was asked for
 	lost     bool // it has lost a worker while it soaked
 	quick    bool
-	reads    life.Content // what is watched held this when it was begun
-	mixed    bool         // nobody knows what it has read: that has changed since, or somebody else has begun it
+	wakes    time.Time
+	asked    bool          // for a successor that has not come
+	late     *generation   // it has come, and nobody knows
+	stray    bool          // somebody else has asked for it, and it was not handed over to yet
+	reads    life.Content  // what is watched held this when it was begun
+	mixed    bool          // nobody knows what it has read: that has changed since, or somebody else has begun it
+	begun    time.Time     // when it was spawned
+	took     time.Duration // until it was ready
+	alien    bool          // somebody else has begun it
+	replaced bool          // a handoff has begun from it
+	dropped  time.Time     // when it lost a worker as it loads
 }
 
 // healthy says whether it does what it is told, and in time.
@@ -202,6 +220,12 @@ func (g *generation) wait(ctx context.Context, d time.Duration) error {
 func (g *generation) Ready(ctx context.Context, hint int, report func(status.Workers)) error {
 	g.w.works(ctx)
 	report(status.Workers{All: g.workers})
+	if g.writes {
+		time.AfterFunc(g.load/2, func() { g.w.writes() })
+	}
+	if err := g.loseSome(ctx, hint, report); err != nil {
+		return err
+	}
 	if g.never {
 		return g.wait(ctx, 1000*time.Hour)
 	}
@@ -226,7 +250,29 @@ func (g *generation) getsReady() error {
 	if g.dead() {
 		return endError{g.exit}
 	}
-	g.ready = true
+	g.ready, g.took = true, time.Since(g.begun)
+	return nil
+}
+
+// loseSome is how a generation loses workers as it loads.
+func (g *generation) loseSome(ctx context.Context, hint int, report func(status.Workers)) error {
+	w, all := status.Workers{All: g.workers}, time.Time{}
+	for w.Lost < g.drops || g.dying {
+		if err := g.wait(ctx, time.Second); err != nil {
+			return err
+		}
+		g.w.Lock()
+		if g.dropped.IsZero() {
+			g.dropped = time.Now()
+		}
+		g.w.Unlock()
+		w.Lost, w.Exits = w.Lost+1, "exit code 1"
+		report(w)
+		if w.Lost >= max(hint, g.workers) && all.IsZero() {
+			all = time.Now()
+		}
+		g.w.checkLost(ctx, g, !all.IsZero() && time.Since(all) > 1500*time.Millisecond)
+	}
 	return nil
 }
 
@@ -255,12 +301,29 @@ func (g *generation) Soak(ctx context.Context, d time.Duration) error {
 func (g *generation) Spawn(ctx context.Context) (life.Generation, bool, error) {
 	g.w.works(ctx)
 	g.w.Lock()
-	g.w.checkSpawn(g)
+	early := g.early
+	g.early = false
+	g.w.checkSpawn(g, early)
+	stray := g.w.strayOf(g)
+	if stray != nil {
+		stray.stray, g.next, early = false, stray, true
+	}
+	g.w.foreign = early
+	if early {
+		g.next.begun, g.next.alien = time.Now(), true
+	}
 	g.w.Unlock()
+	if early {
+		return g.next, false, nil
+	}
 	if g.refuses {
 		return nil, false, errors.New("it cannot be run")
 	}
-	if err := g.wait(ctx, 50*time.Millisecond); err != nil {
+	if err := g.wait(ctx, g.sleepsOn()+50*time.Millisecond); err != nil {
+		return nil, false, err
+	}
+	late, err := g.comes(ctx)
+	if err != nil {
 		return nil, false, err
 	}
 	g.w.Lock()
@@ -268,14 +331,90 @@ func (g *generation) Spawn(ctx context.Context) (life.Generation, bool, error) {
 	if g.dead() {
 		return nil, false, endError{g.exit}
 	}
+	if stray := g.w.strayOf(g); stray != nil {
+		stray.stray, late = false, stray
+	}
+	if late != nil {
+		g.next, g.w.foreign = late, true
+		late.begun, late.alien = time.Now(), true
+		return late, false, nil
+	}
 	g.next, g.w.foreign = g.w.spawn(), g.foreign
 	g.next.mixed = g.foreign
 	return g.next, !g.foreign, nil
 }
 
-func (g *generation) HasSuccessor() bool { return g.foreign && g.number == 1 }
-func (g *generation) Forget()            { g.w.Lock(); g.next = nil; g.w.Unlock() }
-func (g *generation) Note()              {}
+// Successor is one that somebody else has asked for.
+func (g *generation) Successor() life.Generation {
+	g.w.Lock()
+	defer g.w.Unlock()
+	if stray := g.w.strayOf(g); stray != nil {
+		return stray
+	}
+	if !g.foreign || g.number != 1 || g.dead() && g.next == nil {
+		return nil
+	}
+	if g.next == nil {
+		g.next, g.early = g.w.spawn(), true
+		g.next.mixed = true
+	}
+	return g.next
+}
+func (g *generation) Forget()        { g.w.Lock(); g.next = nil; g.w.Unlock() }
+func (g *generation) Note()          {}
+func (g *generation) Preloads() bool { return g.preloads }
+func (g *generation) Logs() []string { return g.logs }
+
+// sleepsOn is how much longer it takes no USR2, from when it got the first. It takes
+// it then, whoever waits for its successor.
+func (g *generation) sleepsOn() time.Duration {
+	g.w.Lock()
+	defer g.w.Unlock()
+	if g.sleeps > 0 && g.wakes.IsZero() {
+		g.wakes, g.asked = time.Now().Add(g.sleeps), true
+		time.AfterFunc(g.sleeps, g.wake)
+	}
+	return max(0, time.Until(g.wakes))
+}
+
+func (g *generation) wake() {
+	g.w.Lock()
+	defer g.w.Unlock()
+	g.asked = false
+	if !g.dead() && !g.termed && g.w.strayOf(g) == nil { // else gunicorn ignores it
+		g.late = g.w.spawn()
+	}
+}
+
+// comes is the successor that has come late, once. It is seen some time after.
+func (g *generation) comes(ctx context.Context) (*generation, error) {
+	if g.wakes.IsZero() {
+		return nil, nil
+	}
+	if err := g.wait(ctx, g.sleepsOn()+500*time.Millisecond); err != nil {
+		return nil, err
+	}
+	g.w.Lock()
+	defer g.w.Unlock()
+	late := g.late
+	g.late = nil
+	if late != nil && late.dead() {
+		late.left = false // it names the same old master, and goes with the next successor
+		late = nil
+	}
+	return late, nil
+}
+
+func (g *generation) Late(ctx context.Context) (life.Generation, error) {
+	late, err := g.comes(ctx)
+	if late == nil {
+		return nil, err
+	}
+	g.w.Lock()
+	defer g.w.Unlock()
+	g.next = late
+	return late, nil
+}
 
 func (g *generation) Promoted(ctx context.Context) error {
 	g.w.works(ctx)
@@ -287,7 +426,13 @@ func (g *generation) Promoted(ctx context.Context) error {
 }
 
 func (g *generation) Workers() status.Workers {
-	return status.Workers{All: g.workers, Ready: g.workers}
+	g.w.Lock()
+	defer g.w.Unlock()
+	w := status.Workers{All: g.workers, Ready: g.workers}
+	if !g.ready && g.workers < 5 {
+		w.Ready = 0 // of others some are
+	}
+	return w
 }
 
 var errOutlives = errors.New("1 process outlives SIGKILL")
@@ -418,6 +563,7 @@ type world struct {
 	fate      *fate      // of each generation; nil: drawn
 
 	command     *command
+	adopted     *life.Adopted
 	generations []*generation
 	numbers     map[int]*generation // by the numbers that the log gives them
 	coming      *generation         // generation 1 until it serves, as the log says
@@ -437,6 +583,17 @@ type world struct {
 	asking      int                 // who is still to be told how one ends
 	resized     map[life.Signal]int // TTIN and TTOU: how many were sent and not delivered
 	disk        life.Content        // what is watched holds this
+	moves       uint64              // how often it has moved, as far as was seen
+	moving      int                 // it is not at rest
+	unseen      uint64              // and how often since
+	gaveUp      bool                // it moves with each generation, and the log says so
+	unknown     bool                // nobody knows what it holds
+	looking     time.Duration       // how long a look at it takes
+	tells       chan<- life.Change  // who is told of it
+	may         bool                // one more handoff may come, since it has moved and is what it was
+	wrote       []string            // the files that were written last
+	tooShort    time.Duration       // that a handoff was let take until it gave way, since one has succeeded
+	paused      time.Time           // until when a handoff waits for which each generation is the cause
 	tasks       []context.Context   // in which tasks have worked
 	foreign     bool                // the successor was begun by somebody else
 	failures    int                 // handoffs that failed, and may be tried again
@@ -461,7 +618,7 @@ func (w *world) fault(format string, args ...any) {
 func (w *world) spawn() *generation {
 	n := len(w.generations) + 1
 	r := rand.New(rand.NewPCG(w.seed, uint64(n)))
-	g := &generation{process: process{w: w, pid: 1000 + n, done: make(chan struct{})}, number: n, reads: w.disk, fate: drawFate(r, n == 1)}
+	g := &generation{process: process{w: w, pid: 1000 + n, done: make(chan struct{})}, number: n, reads: w.disk, begun: time.Now(), fate: drawFate(r, n == 1)}
 	if w.fate != nil {
 		g.fate = *w.fate
 	}
@@ -474,6 +631,38 @@ func (w *world) spawn() *generation {
 		g.left = true
 	}
 	return g
+}
+
+// strayOf is the successor that somebody else has asked a generation for.
+func (w *world) strayOf(g *generation) *generation {
+	for _, other := range w.generations {
+		if other.stray && !other.dead() && w.serving == g {
+			return other
+		}
+	}
+	return nil
+}
+
+// usr2 has somebody else ask the serving generation for a successor.
+func (w *world) usr2() {
+	w.Lock()
+	defer w.Unlock()
+	if w.serving == nil || w.serving.termed || w.serving.asked || w.alive() != 1 || w.serving.dead() || w.stopped {
+		return // it would be ignored
+	}
+	w.note("USR2 from somebody else")
+	next := w.spawn()
+	next.stray, next.mixed = true, true
+}
+
+// alive is how many generations live.
+func (w *world) alive() (n int) {
+	for _, g := range w.generations {
+		if !g.dead() {
+			n++
+		}
+	}
+	return n
 }
 
 // strike ends a generation from outside.
@@ -546,6 +735,9 @@ func drawFate(r *rand.Rand, first bool) fate {
 		workers: 1 + r.IntN(8), last: exit{code: r.IntN(4), unknown: chance(r, 5)},
 		deaf: chance(r, 10), leaves: chance(r, 20), foreign: chance(r, 5), refuses: chance(r, 10),
 	}
+	if chance(r, 5) {
+		f.sleeps = some(r, 2*time.Minute)
+	}
 	f.stuck, f.numb = chance(r, 2), chance(r, 3)
 	if chance(r, 10) {
 		f.lives = some(r, 5*time.Minute)
@@ -553,6 +745,11 @@ func drawFate(r *rand.Rand, first bool) fate {
 	if chance(r, 20) {
 		f.loses = some(r, time.Minute)
 	}
+	own := rand.New(rand.NewPCG(r.Uint64(), 0))
+	if chance(own, 5) {
+		f.drops = 1 + own.IntN(f.workers)
+	}
+	f.dying, f.writes = chance(own, 5) && !first || chance(own, 1), chance(own, 10)
 	if chance(r, 10) {
 		f.immortal = []int{1, 2, 3, 1_000_000}[r.IntN(4)]
 	}
@@ -593,21 +790,26 @@ func (w *world) checkTerm(g *generation) {
 
 // checkSpawn: one handoff at a time, at most two generations, and each handoff
 // has a reason.
-func (w *world) checkSpawn(g *generation) {
+func (w *world) checkSpawn(g *generation, early bool) {
 	w.attempts++
-	if g.next != nil {
+	if g.next != nil && !early {
 		w.fault("a handoff begins, and generation %d still has a successor", g.number)
 	}
 	for _, other := range w.generations {
-		if other != g && (!other.dead() || other.left) {
+		if other != g && !(early && other == g.next) && (!other.dead() || other.left) && !other.stray && other != g.late {
 			w.fault("a handoff begins while generation %d is there", other.number)
 		}
 	}
+	again := g.mixed && !g.replaced
+	g.replaced = true
 	switch {
 	case w.reasons+w.waiting > 0:
 		w.reasons, w.waiting = 0, 0 // any number of changes lead to one
 	case w.failures > 0 && w.settings.Retry > 0:
 		w.failures--
+	case again:
+	case w.may:
+		w.may = false
 	default:
 		w.fault("a handoff begins that nobody asked for")
 	}
@@ -639,20 +841,159 @@ func (w *world) checkInstant() {
 	if w.everServed && !w.stopped && !w.struck && w.accepting() == 0 {
 		w.fault("nothing accepts requests")
 	}
-	alive := 0
-	for _, g := range w.generations {
-		if !g.dead() {
-			alive++
-		}
+	if n := w.alive(); n > 2 {
+		w.fault("%d generations live", n)
 	}
-	if alive > 2 {
-		w.fault("%d generations live", alive)
+	w.checkGivesWay()
+}
+
+// checkGivesWay: a hopeless handoff does not go on when another one is to come.
+func (w *world) checkGivesWay() {
+	if w.stopped || w.serving == nil || w.serving.dead() || w.reasons+w.waiting == 0 ||
+		w.settings.Jitter > 0 || time.Now().Before(w.paused) {
+		return
+	}
+	g := w.generations[len(w.generations)-1]
+	if g == w.serving || g.ready || g.failed || g.dead() || g.stray || !g.healthy() || !w.serving.healthy() {
+		return
+	}
+	if !g.dropped.IsZero() && time.Since(g.dropped) > 3*time.Second && time.Since(g.begun) > 2*w.tooShort+time.Second {
+		w.fault("generation %d has lost a worker, and does not give way", g.number)
+	}
+	known := !w.serving.mixed && !w.serving.alien && (w.adopted == nil || w.adopted.Generation != life.Generation(w.serving)) // how long it took
+	if took := max(w.serving.took, 2*time.Second, w.tooShort); known && time.Since(g.begun) > 2*took+time.Second {
+		w.fault("generation %d is hopeless, and does not give way", g.number)
+	}
+}
+
+// checkLost: a successor that has lost as many workers as it is to have is rolled
+// back at once.
+func (w *world) checkLost(ctx context.Context, g *generation, all bool) {
+	w.Lock()
+	defer w.Unlock()
+	if all && w.serving != nil && !w.serving.dead() && ctx.Err() == nil {
+		w.fault("generation %d has lost all its workers, and goes on", g.number)
+	}
+}
+
+// The world is what is watched, too.
+
+func (w *world) Moves() uint64 {
+	w.Lock()
+	defer w.Unlock()
+	return w.moves
+}
+
+func (w *world) Moving() bool {
+	w.Lock()
+	defer w.Unlock()
+	return w.moving > 0
+}
+
+func (w *world) Written(time.Time) []string {
+	w.Lock()
+	defer w.Unlock()
+	return w.wrote
+}
+
+func (w *world) Rest(ctx context.Context) (life.Content, uint64, error) {
+	w.Lock()
+	takes := w.looking
+	w.Unlock()
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return life.Content{}, 0, ctx.Err()
+	}
+	w.Lock()
+	defer w.Unlock()
+	if w.unknown {
+		return life.Content{}, 0, errors.New("it does not answer")
+	}
+	w.seen()
+	return w.disk, w.moves, nil
+}
+
+// blindToDisk says whether nobody can tell, or was able to tell for long, whether
+// what is watched has moved while it was read.
+func (w *world) blindToDisk() bool { return w.unknown || w.looking > time.Minute || w.gaveUp }
+
+// seen: what was written is seen.
+func (w *world) seen() { w.moves, w.unseen = w.moves+w.unseen, 0 }
+
+// movesLocked notes that what is watched has moved, with the world locked. It is
+// seen a little later.
+func (w *world) movesLocked() {
+	w.unseen++
+	time.AfterFunc(10*time.Millisecond, func() {
+		w.Lock()
+		defer w.Unlock()
+		w.seen()
+	})
+	for _, g := range w.generations {
+		g.mixed = g.mixed || !g.ready
+	}
+}
+
+// flaps has what is watched hold something else for a moment.
+func (w *world) flaps() {
+	w.Lock()
+	defer w.Unlock()
+	w.note("what is watched moves for a moment")
+	w.may = true
+	w.movesLocked()
+}
+
+// writes has what is watched hold something else, which is told when it has been
+// at rest.
+func (w *world) writes() {
+	w.Lock()
+	w.note("a generation writes what is watched")
+	change := life.Change{Paths: []string{"own"}, Content: w.disk, Since: time.Now()}
+	w.wrote = []string{"own/file"}
+	change.Content[1]++
+	w.disk = change.Content
+	w.movesLocked()
+	w.moving++
+	told := w.tells
+	w.Unlock()
+	defer func() {
+		w.Lock()
+		defer w.Unlock()
+		w.moving--
+	}()
+	time.Sleep(250 * time.Millisecond)
+	w.request("a change of its own")
+	select {
+	case told <- change:
+	case <-time.After(time.Second):
+	case <-w.over:
 	}
 }
 
 // The world is the life's host, too.
 
 func (w *world) Suspend() {}
+
+func (w *world) Keep(g life.Generation, content life.Content) {
+	w.Lock()
+	defer w.Unlock()
+	kept := g.(*generation)
+	if content != (life.Content{}) && (kept.mixed || kept.reads != content) {
+		w.fault("generation %d is kept as one that has read what it has not", kept.number)
+	}
+}
+
+func (w *world) Strays(known []life.Generation) (strays []status.Stray, err error) {
+	w.Lock()
+	defer w.Unlock()
+	for _, g := range w.generations {
+		if !g.dead() && !slices.Contains(known, life.Generation(g)) {
+			strays = append(strays, status.Stray{PID: g.pid, Is: status.StraySuccessor})
+		}
+	}
+	return strays, nil
+}
 
 func (w *world) Clear(ctx context.Context, _ []life.Generation, wait, grace time.Duration, begin func(int)) error {
 	time.Sleep(wait)

@@ -24,6 +24,10 @@ type Status struct {
 	Successor *Generation `json:"successor,omitempty"`
 	Retiring  *Generation `json:"retiring,omitempty"`
 
+	// Strays are other gunicorn masters, that nobody looks after. While a handoff is
+	// under way they are not looked for.
+	Strays []Stray `json:"strays,omitempty"`
+
 	// Handoff is the one under way, LastHandoff the last that ended, Next the
 	// one to come.
 	Handoff     *Handoff `json:"handoff,omitempty"`
@@ -31,8 +35,9 @@ type Status struct {
 	Next        *Next    `json:"next,omitempty"`
 
 	// InSync says whether the watched content on disk is what the serving
-	// generation was started with. It is left out where nothing is watched, and
-	// where a running gunicorn was adopted, of which nobody knows what it has read.
+	// generation has read: true only where that is known, and while there are no
+	// Strays. It is left out where nothing is watched, and where nobody knows and no
+	// handoff is to come.
 	InSync *bool `json:"in_sync,omitempty"`
 
 	Watch  []Watched `json:"watch,omitempty"`
@@ -61,8 +66,35 @@ type Workers struct {
 	Ready int `json:"workers_ready"` // have entered their loop
 
 	// Blind says that heartbeats cannot be read, so that Ready is not known.
-	Blind bool `json:"blind,omitempty"`
+	// BlindReason is why, and BlindDo what to do about it.
+	Blind       bool   `json:"blind,omitempty"`
+	BlindReason string `json:"blind_reason,omitempty"`
+	BlindDo     string `json:"-"`
+
+	Reloads bool `json:"-"` // gunicorn's own reloader is on, for certain
+
+	// Lost counts those that have ended since the generation was first seen, and
+	// that gunicorn did not mean to replace; Exits says how they ended.
+	Lost  int    `json:"workers_lost,omitempty"`
+	Exits string `json:"exits,omitempty"`
 }
+
+// Stray is a gunicorn master that is no generation.
+type Stray struct {
+	PID   int    `json:"pid"`
+	Words string `json:"words"` // its command line, without what is secret
+	Is    string `json:"is"`
+}
+
+// What a [Stray] is: the successor of a generation, for which somebody else has
+// asked; started by a worker, or otherwise below a generation's master, so that it ends
+// with that generation; or beside all of them.
+const (
+	StraySuccessor = "successor"
+	StrayInside    = "inside"
+	StrayBelow     = "below"
+	StrayBeside    = "beside"
+)
 
 // Handoff is one replacement of the serving generation, under way or over.
 type Handoff struct {

@@ -1,0 +1,301 @@
+package gunicorn
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/internal/proc"
+	"github.com/stablehand/stablehand/reaper"
+)
+
+// ledger is the workers of one generation: which there are, and how those have
+// ended that were lost. It is written at each look, and read from any goroutine.
+//
+// A worker is followed from the first look that shows it, so that its exit status
+// is known although it is gunicorn that waits for it. One that comes and ends
+// between two looks is missed: what was lost is at least that many.
+//
+// Lost is who ended by a signal or with another code than 0. With 0 ends who
+// has been asked to, by TTOU, and who has served max_requests; but they come out
+// of their loop, so that 0 is a loss as long as no worker has entered one. gunicorn
+// asks by TERM, and again if that takes a while: one that gets it while Python ends
+// has no handler any more, so that TERM is as good as 0 (seen on 20.1.0). An
+// end of which nobody knows how is a loss until the generation has been ready.
+// After that it is one where no other worker has taken the place, which only a
+// soak asks.
+type ledger struct {
+	mu      sync.Mutex
+	workers map[int]*worker
+	others  map[int]bool // children that are no workers
+	beating bool         // a worker has entered its loop
+	ready   bool         // the generation has been ready
+	all     int          // workers that it had then
+	lost    tally        // since the generation was first seen
+	soaking tally        // since it was ready
+	unknown int          // ended since it was ready, and nobody knows how
+}
+
+// worker is a child of the master that runs its program: a worker, or the one
+// that has the dirty workers.
+type worker struct {
+	process *reaper.Process // nil where there was no descriptor to follow it by
+	sure    bool            // seen twice: it is not about to become another program
+	ended   bool            // and in the ledger as such, until its master has reaped it
+}
+
+// look notes which workers have come, whether any has, and which have ended. It is
+// told whether any has entered its loop.
+func (l *ledger) look(m *Master, beating bool) (came bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.beating = l.beating || beating
+	var children []int
+	if !m.Dead() { // else its pid may be another's
+		if children, err = proc.Children(m.PID()); err != nil {
+			return false, err
+		}
+	}
+	there := make(map[int]bool)
+	for _, pid := range children {
+		there[pid] = true
+	}
+	maps.DeleteFunc(l.others, func(pid int, _ bool) bool { return !there[pid] })
+	for pid, w := range l.workers {
+		l.bury(m, pid, w, there[pid])
+	}
+	for _, pid := range children {
+		came = l.meet(m, pid) || came
+	}
+	return came, nil
+}
+
+// bury notes the end of a worker, once, and forgets it when its pid is free. One that
+// was seen but once may have become another program before it ended, and only what the
+// kernel keeps of it says what it was.
+func (l *ledger) bury(m *Master, pid int, w *worker, there bool) {
+	dead := !there || w.process != nil && w.process.Dead()
+	if dead && !w.ended && !w.sure {
+		is, err := m.isWorker(pid)
+		w.ended = !there || err != nil || !is
+	}
+	if !w.ended && !there && w.process == nil {
+		l.end(reaper.Status{})
+		w.ended = true
+	}
+	if !w.ended && w.process != nil && w.process.Dead() {
+		l.end(w.process.Status())
+		w.ended = true
+	}
+	if w.ended && (!there || proc.Alive(pid)) {
+		delete(l.workers, pid)
+	}
+}
+
+// meet notes a child of the master, and says whether it is a new worker.
+func (l *ledger) meet(m *Master, pid int) bool {
+	w, known := l.workers[pid]
+	if l.others[pid] || known && (w.sure || w.ended) {
+		return false
+	}
+	is, err := m.isWorker(pid)
+	switch {
+	case err != nil: // it has gone, or is looked at again
+		return false
+	case !is:
+		l.other(pid)
+		return false
+	case known:
+		w.sure = true
+		return false
+	}
+	process, _ := m.reaper.OpenIfRoom(pid) // else it is only known to have ended
+	l.follow(pid, process)
+	return true
+}
+
+func (l *ledger) follow(pid int, process *reaper.Process) {
+	if l.workers == nil {
+		l.workers = make(map[int]*worker)
+	}
+	l.workers[pid] = &worker{process: process}
+}
+
+func (l *ledger) other(pid int) {
+	if l.others == nil {
+		l.others = make(map[int]bool)
+	}
+	l.others[pid] = true
+	delete(l.workers, pid)
+}
+
+// isNot notes that a child of the master is no worker.
+func (l *ledger) isNot(pid int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.other(pid)
+}
+
+// isWorker says whether a child of the master runs the master's own program, and
+// is not its successor. It may still be about to become another one, in the
+// instant between fork and exec.
+func (m *Master) isWorker(child int) (bool, error) {
+	if next := m.next.Load(); next != nil && next.PID() == child {
+		return false, nil
+	}
+	if old, err := parentMaster(child); err == nil && old == m.PID() {
+		return false, nil
+	}
+	argv, err := proc.Cmdline(child)
+	if err != nil || isGunicorn(argv) {
+		return err == nil, err
+	}
+	read := proc.Cmdline
+	if len(argv) == 0 { // it is dead, and only its name is left
+		read = func(pid int) ([]string, error) {
+			name, err := proc.Status(pid, "Name")
+			return []string{name}, err
+		}
+	}
+	its, err := read(child)
+	own, err2 := read(m.PID())
+	return slices.Equal(its, own), errors.Join(err, err2)
+}
+
+// end notes how a worker has ended.
+func (l *ledger) end(how reaper.Status) {
+	switch {
+	case how.Known() && (how.ExitCode() == 0 || how.Signal() == unix.SIGTERM) && l.beating:
+	case !how.Known() && l.ready:
+		l.unknown++
+	default:
+		l.lost.add(how)
+		if l.ready {
+			l.soaking.add(how)
+		}
+	}
+}
+
+// isReady notes that the generation is ready, with all its workers.
+func (l *ledger) isReady(all int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.beating, l.ready, l.all = true, true, all
+}
+
+// figures are those of the workers that are there, where no heartbeat tells more,
+// and of those that were lost.
+func (l *ledger) figures() Workers {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := Workers{Lost: l.lost.total(), Exits: l.lost.String()}
+	for _, worker := range l.workers {
+		if !worker.ended {
+			w.All++
+		}
+	}
+	return w
+}
+
+// soaked is how those ended that were lost since the generation was ready, empty if
+// none was. At the end of a soak it counts those of which nobody knows, too, where
+// fewer are ready now than there were.
+func (l *ledger) soaked(over bool, ready int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if over && l.unknown > 0 && ready < l.all && len(l.soaking) == 0 {
+		return reaper.Status{}.String()
+	}
+	return l.soaking.String()
+}
+
+// dying says whether a worker has ended of which it is not in the ledger yet.
+func (l *ledger) dying() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for pid, w := range l.workers {
+		if !w.ended && !proc.Alive(pid) {
+			return true
+		}
+	}
+	return false
+}
+
+// codes is how workers were lost that ended with exit codes other than 0 and that one,
+// for the end of a master of which that was the reason.
+func (l *ledger) codes(except int) []reaper.Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var codes []reaper.Status
+	for _, e := range l.lost {
+		if code := e.how.ExitCode(); e.how.Known() && e.how.Signal() == 0 && code != 0 && code != except {
+			codes = append(codes, e.how)
+		}
+	}
+	return codes
+}
+
+// burialGrace is how long the statuses of workers may take to come that ended with
+// their master: until we have reaped them, whose children they have become.
+const burialGrace = 200 * time.Millisecond
+
+// explain adds to the error of a master that has ended how its workers did, which
+// is why it did.
+func (m *Master) explain(err error) error {
+	exit := new(ExitError)
+	if !errors.As(err, &exit) {
+		return err
+	}
+	for end := time.Now().Add(burialGrace); ; time.Sleep(lookEvery) {
+		_, _ = m.ledger.look(m, false) // of a master that has ended there is nothing to be listed
+		if !m.ledger.dying() || time.Now().After(end) {
+			break
+		}
+	}
+	exit.Workers = m.ledger.codes(exit.ExitCode())
+	return err
+}
+
+// tally is how often processes have ended in each way.
+type tally []ending
+
+type ending struct {
+	how   reaper.Status
+	times int
+}
+
+func (t *tally) add(how reaper.Status) {
+	for i := range *t {
+		if (*t)[i].how == how {
+			(*t)[i].times++
+			return
+		}
+	}
+	*t = append(*t, ending{how, 1})
+}
+
+func (t tally) total() (n int) {
+	for _, e := range t {
+		n += e.times
+	}
+	return n
+}
+
+// String is such as "exit code 1 (3 workers), killed by SIGKILL".
+func (t tally) String() string {
+	var words []string
+	for _, e := range t {
+		text := e.how.String()
+		if e.times > 1 {
+			text += fmt.Sprintf(" (%d workers)", e.times)
+		}
+		words = append(words, text)
+	}
+	return strings.Join(words, ", ")
+}

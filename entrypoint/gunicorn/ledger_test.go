@@ -1,0 +1,123 @@
+package gunicorn
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/reaper"
+)
+
+// until waits until what is seen of a master's workers is as it should be.
+func until(t *testing.T, m *Master, what string, is func(Workers) bool) {
+	t.Helper()
+	for end := time.Now().Add(deadline); !is(m.Workers()); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: there is %+v", what, m.Workers())
+		}
+	}
+}
+
+func TestLostIsWhoGunicornDidNotMeanToReplace(t *testing.T) {
+	for _, version := range []string{"20.1.0", "27.0.1"} {
+		t.Run(version, func(t *testing.T) {
+			config := filepath.Join(t.TempDir(), "hooks.py")
+			hooks := "import subprocess\n" + // not 3 and 4: gunicorn takes them for a worker's
+				"def when_ready(server):\n" +
+				"    subprocess.Popen(['sh', '-c', 'sleep 0.3; exit 7'])\n" +
+				"    subprocess.call(['sh', '-c', 'sleep 0.1; exit 8'])\n"
+			if err := os.WriteFile(config, []byte(hooks), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			m, _ := serve(t, version, "--workers=3", "--config="+config)
+			if w := m.Workers(); w.Lost != 0 || w.All != 3 {
+				t.Errorf("3 workers, and programs that hooks have run: %+v", w)
+			}
+			m.Signal(unix.SIGTTOU)
+			until(t, m, "TTOU", func(w Workers) bool { return w.All == 2 })
+			if w := m.Workers(); w.Lost != 0 {
+				t.Errorf("after TTOU: %+v", w)
+			}
+			unix.Kill(children(t, m.PID())[0], unix.SIGKILL)
+			until(t, m, "a worker is killed", func(w Workers) bool { return w.Lost == 1 && w.Exits == "killed by SIGKILL" && w.All == 2 })
+		})
+	}
+}
+
+// ended is how a process ended that ran a script.
+func ended(t *testing.T, r *reaper.Reaper, script string) reaper.Status {
+	t.Helper()
+	return shell(t, r, script).Status()
+}
+
+func TestExitsAreALineForALog(t *testing.T) {
+	r := newReaper(t)
+	one, killed := ended(t, r, "exit 1"), ended(t, r, "kill -9 $$")
+	var l ledger
+	for _, how := range []reaper.Status{one, killed, one, {}, one} {
+		l.end(how)
+	}
+	const want = "exit code 1 (3 workers), killed by SIGKILL, exit status unknown"
+	if w := l.figures(); w.Lost != 5 || w.Exits != want {
+		t.Errorf("%d lost: %q, want %q", w.Lost, w.Exits, want)
+	}
+}
+
+func TestCodeZeroIsALossUntilAWorkerHasEnteredItsLoop(t *testing.T) {
+	var l ledger
+	zero := ended(t, newReaper(t), "exit 0")
+	l.end(zero)
+	l.isReady(2)
+	l.end(zero)
+	if w := l.figures(); w.Lost != 1 {
+		t.Errorf("%d lost, want 1", w.Lost)
+	}
+}
+
+// gunicorn asks by TERM, and that kills who is ending already.
+func TestTermIsALossUntilAWorkerHasEnteredItsLoop(t *testing.T) {
+	var l ledger
+	term := ended(t, newReaper(t), "kill -TERM $$")
+	l.end(term)
+	l.isReady(2)
+	l.end(term)
+	if w := l.figures(); w.Lost != 1 || w.Exits != "killed by SIGTERM" || l.soaked(true, 1) != "" {
+		t.Errorf("%d lost: %q, in the soak: %q, want 1 before it", w.Lost, w.Exits, l.soaked(true, 1))
+	}
+}
+
+func TestWhoEndsUnknownInASoakIsLostWhereNobodyTakesTheirPlace(t *testing.T) {
+	var l ledger
+	l.isReady(2)
+	l.end(reaper.Status{})
+	if how := l.soaked(false, 0); how != "" {
+		t.Errorf("amid the soak: %q", how)
+	}
+	if how := l.soaked(true, 2); how != "" {
+		t.Errorf("two are ready at the end, and were at the beginning: %q", how)
+	}
+	if how := l.soaked(true, 1); how != "exit status unknown" {
+		t.Errorf("one is ready at the end, and two were at the beginning: %q", how)
+	}
+}
+
+func TestAnEndSaysWithWhatTheWorkersEnded(t *testing.T) {
+	r := newReaper(t)
+	one, three, four := ended(t, r, "exit 1"), ended(t, r, "exit 3"), ended(t, r, "exit 4")
+	var l ledger
+	for _, how := range []reaper.Status{three, ended(t, r, "kill -9 $$"), three, four, ended(t, r, "exit 0")} {
+		l.end(how)
+	}
+	for code, want := range map[int]string{
+		1: "exit code 1; its workers ended with exit code 3 (a worker failed to boot) and exit code 4 (the application failed to load)",
+		3: "exit code 1; its workers ended with exit code 4 (the application failed to load)",
+	} {
+		err := &ExitError{Status: one, Workers: l.codes(code)}
+		if err.Error() != want || err.ExitCode() != 1 {
+			t.Errorf("but for %d: %q, to exit with %d", code, err, err.ExitCode())
+		}
+	}
+}

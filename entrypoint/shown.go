@@ -1,0 +1,70 @@
+package entrypoint
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/kballard/go-shellquote"
+)
+
+// Shown is a command line as it may be shown, also where many read the log: of
+// each NAME=VALUE, gunicorn's --env, env's or a shell's, only NAME=…, and of a
+// URL its user, but no password.
+func Shown(argv []string) string {
+	words, before := make([]string, len(argv)), ""
+	for i, word := range argv {
+		words[i], before = shown(before, word), word
+	}
+	return shellquote.Join(words...)
+}
+
+var (
+	// assignment is a word that gives a variable its value, joined to gunicorn's
+	// option, which may be bundled, or alone.
+	assignment = regexp.MustCompile(`^(--env=[^=]+=|(?:-[RD]*e=?)?[A-Za-z_][A-Za-z0-9_]*=)(?s:.+)$`)
+
+	// envOption is gunicorn's option apart from its value.
+	envOption = regexp.MustCompile(`^(--env|-[RD]*e)$`)
+
+	// lineOption is a shell's option before a whole line.
+	lineOption = regexp.MustCompile(`^-[a-z]*c$`)
+
+	// shellWord is one of a line of shell, with its quotes.
+	shellWord = regexp.MustCompile(`(?s)(?:[^\s;&|()'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+`)
+
+	password = regexp.MustCompile(`(://[^/\s:@'"]*):[^/\s@'"]+@`)
+)
+
+const hidden = "…"
+
+// shown is a word as it may be shown, after the one before it.
+func shown(before, word string) string {
+	if name, _, ok := strings.Cut(word, "="); ok && envOption.MatchString(before) {
+		return name + "=" + hidden
+	}
+	if m := assignment.FindStringSubmatch(word); m != nil && !lineOption.MatchString(before) {
+		return m[1] + hidden
+	}
+	if strings.ContainsAny(word, " \t\n") {
+		word = shownLine(word)
+	}
+	return password.ReplaceAllString(word, "$1:"+hidden+"@")
+}
+
+// shownLine is a line of shell as it may be shown. Of its words those that hide
+// something lose their quotes, or get others; all else is as it was.
+func shownLine(line string) string {
+	before := ""
+	return shellWord.ReplaceAllStringFunc(line, func(quoted string) string {
+		word := quoted
+		if words, err := shellquote.Split(quoted); err == nil && len(words) == 1 {
+			word = words[0]
+		}
+		show := shown(before, word)
+		before = word
+		if show == word {
+			return quoted
+		}
+		return shellquote.Join(show)
+	})
+}

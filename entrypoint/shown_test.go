@@ -1,0 +1,24 @@
+package entrypoint
+
+import "testing"
+
+func TestShownHidesValues(t *testing.T) {
+	for _, test := range []struct {
+		argv []string
+		want string
+	}{
+		{[]string{"gunicorn", "app:app", "-w", "2", "--bind=:80"}, "gunicorn app:app -w 2 --bind=:80"},
+		{[]string{"gunicorn", "-e", "A=b c", "--env", "my-name=b", "--env=A=b", "-eA=b", "-ReA=b"}, "gunicorn -e A=… --env my-name=… --env=A=… -eA=… -ReA=…"},
+		{[]string{"gunicorn", "app:create(name='x')"}, `gunicorn app:create\(name=\'x\'\)`},
+		{[]string{"env", "A=b", "C=", "sh"}, "env A=… C= sh"},
+		{[]string{"sh", "-c", "A=b; exec gunicorn -e 'B=c d' x:y"}, "sh -c 'A=…; exec gunicorn -e B=… x:y'"},
+		{[]string{"sh", "-c", `A="b c" sh -c "B='c d' gunicorn"`}, `sh -c 'A=… sh -c '\''B=… gunicorn'\'`},
+		{[]string{"sh", "-lc", "A=$(cat secret) x"}, "sh -lc 'A=…(cat secret) x'"},
+		{[]string{"sh", "-c", "if [ $a = b ]; then exec x; fi"}, "sh -c 'if [ $a = b ]; then exec x; fi'"},
+		{[]string{"wait", "postgres://me:secret@db/name", "http://a/b:c@d"}, "wait postgres://me:…@db/name http://a/b:c@d"},
+	} {
+		if got := Shown(test.argv); got != test.want {
+			t.Errorf("%q:\n got %s\nwant %s", test.argv, got, test.want)
+		}
+	}
+}
