@@ -264,7 +264,9 @@ func cmdLimit(ts *testscript.TestScript, neg bool, args []string) {
 		err = limitTo(p.pid, what, "1:")
 		undo = func() error { return limitTo(p.pid, what, "1000:") }
 	case "pids":
-		undo, err = limitPids(ts, p, room)
+		var free func() error
+		undo, free, err = limitPids(p, room)
+		ts.Defer(func() { ts.Check(free()) })
 	default:
 		ts.Fatalf("limit does not know %q", what)
 	}
@@ -344,41 +346,42 @@ func pidsCgroup() (dir string, err error) {
 }
 
 // limitPids puts every process of a program's namespace into a cgroup that has
-// room for those, and so many more.
-func limitPids(ts *testscript.TestScript, p *program, room int) (undo func() error, err error) {
+// room for those, and so many more. free takes them out again and removes it.
+func limitPids(p *program, room int) (undo, free func() error, err error) {
+	nothing := func() error { return nil }
 	parent, err := pidsCgroup()
 	if err != nil {
-		return nil, err
+		return nothing, nothing, err
 	}
 	dir, err := os.MkdirTemp(parent, "stablehand-e2e-")
 	if err != nil {
-		return nil, err
+		return nothing, nothing, err
 	}
 	write := func(file, text string) error { return os.WriteFile(file, []byte(text), 0) }
-	ts.Defer(func() {
+	free = func() error {
 		write(dir+"/pids.max", "max")
 		inside, _ := os.ReadFile(dir + "/cgroup.procs")
 		for _, pid := range strings.Fields(string(inside)) {
 			write(parent+"/cgroup.procs", pid)
 		}
-		ts.Check(unix.Rmdir(dir))
-	})
+		return unix.Rmdir(dir)
+	}
 	for range 2 { // what has been forked meanwhile is seen the second time
 		for _, q := range append(p.others(), proc{pid: p.pid}) {
 			if err := write(dir+"/cgroup.procs", strconv.Itoa(q.pid)); err != nil && !errors.Is(err, unix.ESRCH) {
-				return nil, err
+				return nothing, free, err
 			}
 		}
 	}
 	text, err := os.ReadFile(dir + "/pids.current")
 	if err != nil {
-		return nil, err
+		return nothing, free, err
 	}
 	current, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
-		return nil, err
+		return nothing, free, err
 	}
-	return func() error { return write(dir+"/pids.max", "max") }, write(dir+"/pids.max", strconv.Itoa(current+room))
+	return func() error { return write(dir+"/pids.max", "max") }, free, write(dir+"/pids.max", strconv.Itoa(current+room))
 }
 
 // weight is what a process takes.

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -155,4 +157,26 @@ func TestStopsAndContinuesArePassedOn(t *testing.T) {
 	term.see("code 130")
 	term.enter("exit\n")
 	term.cmd.Wait()
+}
+
+// On a terminal gunicorn stays in the foreground, where a debugger may read what is
+// typed, and Ctrl-C stops both.
+func TestGunicornIsInTheForegroundOfATerminal(t *testing.T) {
+	bin, dir := python(t, newest), t.TempDir()
+	if err := provideApp(filepath.Join(dir, "app.py")); err != nil {
+		t.Fatal(err)
+	}
+	term := onTerminal(t, "sh", "-c",
+		`cd "$0" && PATH=$1:$PATH STABLEHAND_CONTROL=$0/control exec "$STABLEHAND" gunicorn --bind=unix:socket app:wsgi`, dir, bin)
+	term.see("msg=serving")
+	for _, p := range tree(term.cmd.Process.Pid) {
+		if group, err := syscall.Getpgid(p.pid); err != nil || group != term.cmd.Process.Pid {
+			t.Errorf("%v is in process group %d (%v), want that of stablehand", p, group, err)
+		}
+	}
+	term.enter(ctrlC)
+	term.see("msg=stopped code=0")
+	if term.cmd.Wait(); term.cmd.ProcessState.ExitCode() != 0 {
+		t.Errorf("%v, want exit code 0\n%s", term.cmd.ProcessState, term.screen.String())
+	}
 }
