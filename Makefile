@@ -32,6 +32,11 @@ check: lint-. vulnerabilities ## within a minute, without Python or root: linter
 .cache/bin/kubelet-volume:
 	-@cd internal/kubernetes && go build $(RACE) -o $(CURDIR)/$@ ./kubelet-volume
 
+# Each round draws from its seed what goes wrong, and when.
+.PHONY: chaos
+chaos: envs ## go through ROUNDS rounds of chaos with real gunicorns from SEED on, and tell of each; it needs root
+	cd cmd/stablehand && go test -run='^TestChaos$$' -rounds=$(or $(ROUNDS),100) -seed=$(or $(SEED),1000) -timeout 0 $(TESTFLAGS)
+
 .PHONY: bench
 bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by side; then what rest, also after handoffs, and a healthcheck take
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench='Reload|Rest' -benchtime=$(or $(TIMES),3)x -timeout 60m ./cmd/stablehand

@@ -3,7 +3,7 @@
 // answered, and which version of the application answered when.
 //
 // The clients are a closed loop: each sends its next request as soon as the
-// last one is answered, without a pause. So the server is always busy, and a
+// last one is answered, without a pause unless [Options.Pause] says so. So the server is always busy, and a
 // listener that is gone for a millisecond is noticed.
 //
 // A version is the text of an answer, or the serial number of the certificate

@@ -63,6 +63,21 @@ type Options struct {
 	// Timeout is how long one request may take before it has failed.
 	// Default 10 s.
 	Timeout time.Duration
+
+	// Pause is how long a client rests between an answer and its next request,
+	// for a load that is to leave the machine to others. Default 0.
+	Pause time.Duration
+
+	// Each, if it is not nil, is told of every request when it has ended, by
+	// each client's own goroutine.
+	Each func(Request)
+}
+
+// Request is one request that has ended.
+type Request struct {
+	Began, Ended time.Time
+	Version      string
+	Err          error // nil if it was answered
 }
 
 // Run is a load under way. Its methods may be called from any goroutine.
@@ -130,20 +145,30 @@ func (r *Run) client(ctx context.Context, o Options) {
 			return
 		default:
 		}
+		began := time.Now()
 		version, retries, err := ask(ctx, transport, o)
 		if ctx.Err() != nil {
 			return
 		}
-		r.tally.add(time.Now(), version, retries, err)
-		if err != nil {
-			r.pause(ctx)
+		ended := time.Now()
+		r.tally.add(ended, version, retries, err)
+		if o.Each != nil {
+			o.Each(Request{began, ended, version, err})
 		}
+		rest := o.Pause
+		if err != nil {
+			rest = max(rest, pauseAfterFailure)
+		}
+		r.pause(ctx, rest)
 	}
 }
 
-func (r *Run) pause(ctx context.Context) {
+func (r *Run) pause(ctx context.Context, rest time.Duration) {
+	if rest == 0 {
+		return
+	}
 	select {
-	case <-time.After(pauseAfterFailure):
+	case <-time.After(rest):
 	case <-r.stop:
 	case <-ctx.Done():
 	}
