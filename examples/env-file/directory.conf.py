@@ -8,3 +8,7 @@ for file in Path(os.environ.get("ENV_DIR", "/etc/app/env")).iterdir():
         os.environ[file.name] = file.read_text(encoding="utf-8").rstrip("\n")
 
 workers = 2
+
+# The master loads the application, for all its workers: one that it replaces, after
+# a timeout or max_requests, loads nothing that was broken on disk meanwhile.
+preload_app = True

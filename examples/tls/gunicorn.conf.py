@@ -19,3 +19,7 @@ def ssl_context(conf, default_ssl_context_factory):
 
 
 workers = 3
+
+# The master loads the application, for all its workers: one that it replaces, after
+# a timeout or max_requests, loads nothing that was broken on disk meanwhile.
+preload_app = True

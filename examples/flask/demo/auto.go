@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -53,7 +54,7 @@ func (d demo) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nThe greeting was changed under load; the application takes %s s to load.\n\n", loadSeconds)
+	fmt.Printf("\nThe greeting was changed under load; each worker takes %s s to load the application.\n\n", loadSeconds)
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "\trequests\tfailed\tlongest silence\tnew version first seen after\t")
 	handoff.print(table, "stablehand's handoff")
@@ -110,7 +111,8 @@ func (d demo) change(ctx context.Context, program string, reload func(context.Co
 	return seen{run.Stop(), changed}, nil
 }
 
-// copyOf copies the example's files to a folder that may be changed.
+// copyOf copies the example's files to a folder that may be changed. There each worker
+// loads the application by itself: HUP would never load a preloaded one anew.
 func copyOf(example string) (string, error) {
 	dir, err := os.MkdirTemp("", "stablehand-demo-")
 	if err != nil {
@@ -119,6 +121,7 @@ func copyOf(example string) (string, error) {
 	for _, name := range []string{"app.py", "gunicorn.conf.py"} {
 		text, err := os.ReadFile(filepath.Join(example, name))
 		if err == nil {
+			text = bytes.Replace(text, []byte("preload_app = True"), []byte("preload_app = False"), 1)
 			err = os.WriteFile(filepath.Join(dir, name), text, 0o644)
 		}
 		if err != nil {
