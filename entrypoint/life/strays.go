@@ -9,9 +9,10 @@ import (
 )
 
 // No event tells of a gunicorn that somebody else has started below us. So it is
-// looked for when somebody asks how things stand, and lookFirst after anything has
-// happened to the generations, then ever more seldom, until lookAtLast: each pause is
-// moreSeldom times the one before.
+// looked for when somebody asks how things stand, as each probe does, and lookFirst
+// after anything has happened to the generations, then ever more seldom: each pause is
+// moreSeldom times the one before. One longer than lookAtLast is none: at rest nothing
+// of ours wakes.
 const (
 	lookFirst  = time.Second
 	moreSeldom = 4
@@ -25,7 +26,7 @@ const lookPatience = 500 * time.Millisecond
 // knows, and the looks for them.
 type strays struct {
 	known []status.Stray
-	due   <-chan time.Time // fires when the next look is to be
+	due   <-chan time.Time // fires when the next look is to be; nil at rest
 	pause time.Duration    // before it
 	look  *look            // under way; nil if none is
 }
@@ -44,7 +45,10 @@ func (l *Life) lookSoon() {
 // lookAround looks for strays, and says when it is to be done again.
 func (l *Life) lookAround() {
 	l.lookNow()
-	l.strays.pause = min(moreSeldom*l.strays.pause, lookAtLast)
+	if l.strays.pause *= moreSeldom; l.strays.pause > lookAtLast {
+		l.strays.due = nil
+		return
+	}
 	l.strays.due = time.After(l.strays.pause)
 }
 
