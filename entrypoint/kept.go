@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/life"
 	"github.com/stablehand/stablehand/internal/deaf"
 	"github.com/stablehand/stablehand/internal/proc"
@@ -67,9 +68,12 @@ func readKept(pidfile string) (k kept) {
 // keptLimit is how long a file system may take.
 const keptLimit = 2 * time.Second
 
-// names says whether it was kept, by the same command, of this process.
-func (k kept) names(pid int, started uint64, command string) bool {
-	return k.process == process{pid, started} && k.Command == command
+// of is the process that was kept, if that was by the same command.
+func (k kept) of(command string) gunicorn.Kept {
+	if k.Command != command {
+		return gunicorn.Kept{}
+	}
+	return gunicorn.Kept{PID: k.PID, Started: k.Started}
 }
 
 // content is what the process has read of what is watched; zero if nobody knows.

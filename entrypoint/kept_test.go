@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/life"
 )
 
@@ -39,7 +40,7 @@ func TestWhatWasKeptIsOursAlone(t *testing.T) {
 			if err := test.write(pidfile + keptName); err != nil {
 				t.Fatal(err)
 			}
-			if k := readKept(pidfile); k.names(7, 9, "x") != test.said {
+			if k := readKept(pidfile); (k.of("x") == gunicorn.Kept{PID: 7, Started: 9}) != test.said || k.of("y") != (gunicorn.Kept{}) {
 				t.Errorf("%+v", k)
 			}
 		})
@@ -70,11 +71,11 @@ func TestWhatWasKeptOfAnotherUserSaysNothing(t *testing.T) {
 }
 
 // What one command, or one WATCH, has read says nothing of another's.
-func TestWhatWasKeptIsOfOneProcessAndOneCommand(t *testing.T) {
+func TestWhatWasKeptIsOfOneCommand(t *testing.T) {
 	content := life.Content{1}
 	k := kept{process: process{7, 9}, Command: "x", Watch: "w", Content: fmt.Sprintf("%x", content[:])}
-	if !k.names(7, 9, "x") || k.names(8, 9, "x") || k.names(7, 8, "x") || k.names(7, 9, "y") {
-		t.Error("it does not tell processes or commands apart")
+	if (k.of("x") != gunicorn.Kept{PID: 7, Started: 9}) || k.of("y") != (gunicorn.Kept{}) {
+		t.Error("it does not tell commands apart")
 	}
 	if k.content("w") != content || k.content("v") != (life.Content{}) {
 		t.Error("it does not tell what is watched apart")

@@ -199,21 +199,17 @@ func adopt(c Config, command Command, r *reaper.Reaper) (*adopted, error) {
 	if command.Pidfile == "" {
 		return nil, nil
 	}
-	kept, digest, vouched := readKept(command.Pidfile), command.identity().Digest(), false
+	kept := readKept(command.Pidfile)
 	if kept.lives() && kept.By.lives() && kept.By.PID != os.Getpid() {
 		return nil, fmt.Errorf("pidfile %s names process %d, which is %w, process %d", command.Pidfile, kept.PID, errTaken, kept.By.PID)
 	}
-	known := func(pid int, started uint64) bool {
-		is := kept.names(pid, started, digest)
-		vouched = vouched || is
-		return is
-	}
-	found, err := gunicorn.Adopt(r, command.Pidfile, command.identity(), known)
+	served := kept.of(command.identity().Digest())
+	found, err := gunicorn.Adopt(r, command.Pidfile, command.identity(), served)
 	if err != nil || found == nil {
 		return nil, err
 	}
 	a := &adopted{Adopted: found}
-	if vouched && kept.PID == found.PID() {
+	if found.Is(served) {
 		a.content = kept.content(watchDigest(c))
 	}
 	return a, nil

@@ -37,12 +37,19 @@ type Adopted struct {
 	Retiring *Master // the old one that it replaces, and that has been told to go; nil if there is none
 }
 
+// Kept is the process that an earlier stablehand has left word of, as one of the
+// command's own: a master that served. Zero is none.
+type Kept struct {
+	PID     int
+	Started uint64 // see proc.Info
+}
+
 // adoption is one search for a gunicorn to adopt.
 type adoption struct {
 	reaper  *reaper.Reaper
 	pidfile string
 	own     Identity
-	known   func(pid int, started uint64) bool
+	kept    Kept
 }
 
 // Adopt takes over the living master that a pidfile leads to, if there is one; it
@@ -55,16 +62,18 @@ type adoption struct {
 //     after its name only.
 //   - A successor that has not read its configuration is in neither of them. It is
 //     found by the pid of the old master in its environment.
+//   - In the midst of the promotion gunicorn removes the one and writes the other
+//     later; and anybody may have removed both. Then what was kept leads to it.
 //
 // A process is the command's own if it acts as our user, was started with the
 // command's words (see Identity), is a master and no worker, and has no gunicorn
-// above it but its old master. Instead of the words, known may vouch for it. It is
+// above it but its old master. Instead of the words, kept vouches for it. It is
 // opened before any of that is asked, so that the answers are about what is adopted.
 // Of any other process that the pidfile names the error is a *ForeignError.
 //
 // A pidfile that is stale is removed where gunicorn would not take it for that.
-func Adopt(r *reaper.Reaper, pidfile string, own Identity, known func(pid int, started uint64) bool) (*Adopted, error) {
-	a := adoption{r, pidfile, own, known}
+func Adopt(r *reaper.Reaper, pidfile string, own Identity, kept Kept) (*Adopted, error) {
+	a := adoption{r, pidfile, own, kept}
 	for {
 		old, err := readPid(pidfile)
 		if err != nil {
@@ -117,15 +126,46 @@ func (a adoption) among(old, next int) (*Adopted, error) {
 	if m, _ := a.take(next); m != nil {
 		return &Adopted{Master: m}, nil
 	}
-	if why != nil || old == 0 {
+	if why != nil {
 		return nil, why
 	}
-	m, err := a.heirOf(old)
-	if m == nil {
+	m, err := a.takeKept()
+	if err != nil {
 		return nil, err
 	}
-	return &Adopted{Master: m}, nil
+	if m != nil {
+		return withSuccessor(m)
+	}
+	for _, gone := range []int{old, a.kept.PID} {
+		if gone == 0 {
+			continue
+		}
+		m, err := a.heirOf(gone)
+		if err != nil {
+			return nil, err
+		}
+		if m != nil {
+			return &Adopted{Master: m}, nil
+		}
+	}
+	return nil, nil
 }
+
+// takeKept adopts what was kept, if that lives, and is the command's own still: where
+// it is not, no pidfile names it, and nothing is wrong with it.
+func (a adoption) takeKept() (*Master, error) {
+	if info, err := proc.Stat(a.kept.PID); err != nil || info.Started != a.kept.Started {
+		return nil, nil // the pid is another's by now, or nobody's
+	}
+	m, err := a.take(a.kept.PID)
+	if errors.As(err, new(*ForeignError)) {
+		return nil, nil
+	}
+	return m, err
+}
+
+// Is says whether a master is what was kept.
+func (m *Master) Is(kept Kept) bool { return kept == Kept{m.PID(), m.started} }
 
 // withSuccessor looks for the successor of a handoff whose owner has died.
 func withSuccessor(m *Master) (*Adopted, error) {
@@ -220,7 +260,7 @@ func (a adoption) examine(info proc.Info) error {
 	if user != os.Geteuid() {
 		return fmt.Errorf("a process of user %d", user)
 	}
-	if !a.known(info.PID, info.Started) {
+	if a.kept != (Kept{info.PID, info.Started}) {
 		if err := a.own.proves(info.PID); err != nil {
 			return err
 		}
@@ -308,18 +348,26 @@ func (a adoption) heirOf(old int) (*Master, error) {
 
 // removeStale removes what gunicorn, or its successor, would take for the pidfile
 // of a gunicorn that runs: it asks no more than whether there is such a pid, and
-// our own threads have some.
+// our own threads have some now. A successor asks later, when anybody may have it.
 func (a adoption) removeStale(old, next int, found *Adopted) error {
-	there := func(pid int) bool { return pid != 0 && unix.Kill(pid, 0) == nil }
-	if found == nil && there(old) {
+	if found == nil && old != 0 && unix.Kill(old, 0) == nil {
 		if err := os.Remove(a.pidfile); err != nil {
 			return err
 		}
 	}
-	if leader, err := proc.Leader(next); err == nil && leader == os.Getpid() && there(next) {
-		return os.Remove(a.second())
+	if next == 0 || a.isOwn(next) {
+		return nil
+	}
+	if err := os.Remove(a.second()); err != nil && !errors.Is(err, fs.ErrNotExist) { // gunicorn may have done so
+		return err
 	}
 	return nil
+}
+
+// isOwn says whether a process is a master of the command's own, as far as can be told.
+func (a adoption) isOwn(pid int) bool {
+	info, err := proc.Stat(pid)
+	return err == nil && info.Alive() && a.examine(info) == nil
 }
 
 // Successor is one that is there already, whoever has asked for it; nil if there
