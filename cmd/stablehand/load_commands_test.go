@@ -66,7 +66,10 @@ func cmdLoad(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func loadOptions(ts *testscript.TestScript, words []string) load.Options {
-	o := load.Options{URL: ts.Getenv("URL"), Unix: ts.Getenv("SOCKET"), TLS: trust(ts)}
+	o := load.Options{URL: ts.Getenv("URL"), TLS: trust(ts)}
+	if socket := ts.Getenv("SOCKET"); socket != "" {
+		o.Dial = load.Unix(socket)
+	}
 	for _, word := range words {
 		clients, ok := strings.CutPrefix(word, "clients=")
 		switch {

@@ -110,7 +110,7 @@ func TestComposeShowsEachSave(t *testing.T) {
 	c.answers("Hello, version 1")
 	ctx, cancel := context.WithTimeout(t.Context(), saves*docker.Patience/4)
 	defer cancel()
-	run := load.Start(ctx, load.Options{URL: c.url, Clients: 4})
+	run := load.Start(ctx, load.Options{URL: c.url, Clients: 4, Dial: c.Dial})
 	configured, programmed := "version 1", `"\n"`
 	hows := []string{"in place", "by rename"}
 	for i := range saves {

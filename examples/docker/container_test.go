@@ -76,7 +76,7 @@ func (c *container) write(greeting string, more ...string) {
 // answers waits until an answer is a certain one.
 func (c *container) answers(want string) {
 	c.t.Helper()
-	docker.Answers(c.t, c.url, want)
+	c.Answers(c.url, want)
 }
 
 // handedOff waits until a generation has taken over and the one before it is
@@ -108,5 +108,5 @@ func (c *container) stops() {
 
 // loaded starts clients that ask for as long as the test lasts.
 func (c *container) loaded() *load.Run {
-	return load.Start(c.t.Context(), load.Options{URL: c.url, Clients: 2})
+	return c.Load(c.url, 2)
 }

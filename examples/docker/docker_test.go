@@ -3,7 +3,6 @@ package docker
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,7 +96,7 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		text, err := docker.Ask(c.url + "slow")
+		text, err := c.Ask(c.url + "slow")
 		answered <- answer{text, err}
 	}()
 	c.Says("slow")
@@ -232,7 +231,7 @@ func TestLogsAreCompleteAndInOrder(t *testing.T) {
 		requests := 0
 		ask := func() string {
 			requests++
-			return askInFull(t, c.url, requests)
+			return c.askInFull(requests)
 		}
 		for range before {
 			ask()
@@ -258,17 +257,17 @@ func TestLogsAreCompleteAndInOrder(t *testing.T) {
 
 // askInFull sends a request, and reads until the server closes the connection.
 // gunicorn has written its line in the access log by then.
-func askInFull(t *testing.T, url string, number int) string {
-	t.Helper()
-	conn, err := net.Dial("tcp", strings.Trim(strings.TrimPrefix(url, "http:"), "/"))
+func (c *container) askInFull(number int) string {
+	c.t.Helper()
+	conn, err := c.Dial(c.t.Context(), "tcp", strings.Trim(strings.TrimPrefix(c.url, "http:"), "/"))
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /n/%d HTTP/1.0\r\n\r\n", number)
 	answer, err := io.ReadAll(conn)
 	if err != nil || len(answer) == 0 {
-		t.Fatalf("request %d: %q, %v", number, answer, err)
+		c.t.Fatalf("request %d: %q, %v", number, answer, err)
 	}
 	return string(answer)
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stablehand/stablehand/internal/docker"
-	"github.com/stablehand/stablehand/internal/load"
 )
 
 // TestTheRecipeFitsFrameworks builds the images of the examples that follow this
@@ -28,8 +27,8 @@ func TestTheRecipeFitsFrameworks(t *testing.T) {
 			c := e.Create(t, "--network="+e.Network, "--publish=127.0.0.1::8000", "--volume="+config+":/etc/app:ro", image)
 			c.Start()
 			url := c.URL("8000/tcp")
-			docker.Answers(t, url, "Hello, version 1")
-			run := load.Start(t.Context(), load.Options{URL: url})
+			c.Answers(url, "Hello, version 1")
+			run := c.Load(url, 8)
 			defer run.Stop()
 			settings := filepath.Join(config, "settings.json")
 			old, err := os.ReadFile(settings)
@@ -41,7 +40,7 @@ func TestTheRecipeFitsFrameworks(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.Says(`msg="handed off"`, "generation=2")
-			docker.Answers(t, url, "Hello, version 2")
+			c.Answers(url, "Hello, version 2")
 			docker.Unharmed(t, run)
 			c.Do("stop", "--time=60", c.ID)
 			if code := c.Inspect("{{.State.ExitCode}}"); code != "0" {

@@ -169,7 +169,7 @@ func (m *machine) put(file, text string) {
 func (m *machine) answers(want string) time.Duration {
 	m.t.Helper()
 	begun := time.Now()
-	got, err := docker.Ask(m.url)
+	got, err := m.Ask(m.url)
 	if err != nil || got != want {
 		m.t.Fatalf("the answer is %q, %v, want %q", got, err, want)
 	}
@@ -178,7 +178,7 @@ func (m *machine) answers(want string) time.Duration {
 
 // loaded starts clients that ask for as long as the test lasts.
 func (m *machine) loaded() *load.Run {
-	return load.Start(m.t.Context(), load.Options{URL: m.url, Clients: 2})
+	return m.Load(m.url, 2)
 }
 
 // unharmed stops the clients, and checks that each request was answered, and

@@ -177,7 +177,7 @@ func aReloadTooLong(t *testing.T, m *machine) {
 	if out, err := m.try("systemctl", "reload", "app.service"); err == nil {
 		t.Errorf("the reload succeeded: %s", out)
 	}
-	docker.Answers(t, m.url, "version 2")
+	m.Answers(m.url, "version 2")
 	m.says("active (running)", "Serving generation 2 with 2 workers")
 }
 
@@ -193,7 +193,7 @@ func aBrokenChange(t *testing.T, m *machine) {
 	m.answers("version 1")
 	m.unharmed(run)
 	m.write("'version 3'")
-	docker.Answers(t, m.url, "version 3")
+	m.Answers(m.url, "version 3")
 	m.says("active (running)", "Serving generation", "with 2 workers\"\n")
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -68,7 +69,7 @@ func (c *Container) Start() {
 	c.Do("start", c.ID)
 }
 
-// URL is where a port of its is published, for a browser on this machine.
+// URL is where a port of its is published, for who has [Container.Dial].
 func (c *Container) URL(port string) string {
 	c.t.Helper()
 	return "http://" + strings.TrimSpace(c.Do("port", c.ID, port)) + "/"
@@ -146,18 +147,23 @@ func Eventually(t testing.TB, what string, so func() bool) {
 	}
 }
 
+// Dial connects to where a port of its is published.
+func (c *Container) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.engine.Dial(ctx, network, address)
+}
+
 // Answers waits until the answer at url is a certain one.
-func Answers(t testing.TB, url, want string) {
-	t.Helper()
-	Eventually(t, "the answer "+want, func() bool {
-		got, err := Ask(url)
+func (c *Container) Answers(url, want string) {
+	c.t.Helper()
+	Eventually(c.t, "the answer "+want, func() bool {
+		got, err := c.Ask(url)
 		return err == nil && got == want
 	})
 }
 
 // Ask returns the answer to one request, on a connection of its own.
-func Ask(url string) (string, error) {
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+func (c *Container) Ask(url string) (string, error) {
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: c.Dial, DisableKeepAlives: true}}
 	response, err := client.Get(url)
 	if err != nil {
 		return "", err
@@ -168,6 +174,11 @@ func Ask(url string) (string, error) {
 		err = fmt.Errorf("answered %s", response.Status)
 	}
 	return strings.TrimSpace(string(body)), err
+}
+
+// Load starts clients that ask for as long as the test lasts.
+func (c *Container) Load(url string, clients int) *load.Run {
+	return load.Start(c.t.Context(), load.Options{URL: url, Clients: clients, Dial: c.Dial})
 }
 
 // Unharmed stops the clients, and checks that each request was answered.

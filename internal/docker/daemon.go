@@ -21,12 +21,13 @@ const (
 	stopTimeout = time.Minute
 )
 
-// daemon is a dockerd of the tests' own.
+// daemon is a dockerd of the tests' own, in a network of their own.
 type daemon struct {
-	dir   string   // for its socket and its state
-	lock  *os.File // held while it runs: one dockerd for one cache
-	ended chan struct{}
-	cmd   *exec.Cmd
+	dir     string   // for its socket and its state
+	lock    *os.File // held while it runs: one dockerd for one cache
+	network *network
+	ended   chan struct{}
+	cmd     *exec.Cmd
 }
 
 func (d *daemon) socket() string { return filepath.Join(d.dir, "socket") }
@@ -44,11 +45,15 @@ func startDaemon(cache string) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	network, err := newNetwork()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("no engine answers, and for one there is no network: %w", err), lock.Close())
+	}
 	dir, err := os.MkdirTemp("", "dockerd-") // a socket's path must be short
 	if err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(err, network.close(), lock.Close())
 	}
-	d := &daemon{dir: dir, lock: lock, ended: make(chan struct{})}
+	d := &daemon{dir: dir, lock: lock, network: network, ended: make(chan struct{})}
 	err = d.start(cache)
 	if err == nil {
 		err = d.answers()
@@ -89,7 +94,7 @@ func (d *daemon) start(cache string) error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(d.ended)
-		err := d.cmd.Start()
+		err := d.network.within(d.cmd.Start)
 		started <- err
 		if err == nil {
 			_ = d.cmd.Wait() // its log says why it has ended
@@ -142,5 +147,5 @@ func (d *daemon) stop() error {
 			err = errors.Join(err, fmt.Errorf("unmounting %s: %w", mount, no))
 		}
 	}
-	return errors.Join(err, os.RemoveAll(d.dir))
+	return errors.Join(err, d.network.close(), os.RemoveAll(d.dir))
 }

@@ -2,8 +2,9 @@
 //
 // The engine is one that answers already, at DOCKER_HOST or where the docker
 // command looks by default, or else a dockerd that is started for the tests:
-// with the images of earlier runs from a cache, but with no bridge and no
-// firewall rule of its own, so that it leaves the machine's network alone.
+// with the images of earlier runs from a cache, and in a network namespace of its
+// own, so that it leaves the machine's network, and another engine's, alone. What its
+// containers publish is published there: see [Engine.Dial].
 //
 // The images that a Dockerfile names are taken from the engine or from their
 // registry. Where neither has them they are made here, by debootstrap.

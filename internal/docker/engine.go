@@ -2,9 +2,11 @@ package docker
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,6 +85,15 @@ func (e *Engine) find(cache string) error {
 func (e *Engine) answers() bool {
 	_, err := e.Do("version")
 	return err == nil
+}
+
+// Dial connects to an address that a container is published at, as a client on the
+// engine's machine would.
+func (e *Engine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if e.own != nil {
+		return e.own.network.dial(ctx, network, address)
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
 // Close removes what was made in an engine that ran already, but for base

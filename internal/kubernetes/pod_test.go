@@ -18,7 +18,6 @@ import (
 
 	"github.com/stablehand/stablehand/entrypoint/status"
 	"github.com/stablehand/stablehand/internal/docker"
-	"github.com/stablehand/stablehand/internal/load"
 )
 
 func TestMain(m *testing.M) { os.Exit(docker.Main(m)) }
@@ -133,7 +132,7 @@ func (p *pod) probe(probe *corev1.Probe) error {
 func (p *pod) handsOff(generation int, answer string) {
 	p.t.Helper()
 	p.Says(`msg="handed off"`, fmt.Sprintf("generation=%d ", generation))
-	docker.Answers(p.t, p.url, answer)
+	p.Answers(p.url, answer)
 }
 
 // stops ends it as the kubelet ends a pod's containers.
@@ -150,8 +149,8 @@ func ended(c *docker.Container) bool { return c.Inspect("{{.State.Running}}") ==
 func TestAPodServesWhileItsConfigMapChanges(t *testing.T) {
 	t.Parallel() // each waits a random part of JITTER before a handoff
 	p := newPod(t)
-	docker.Answers(t, p.url, "Hello, version 1")
-	run := load.Start(t.Context(), load.Options{URL: p.url, Clients: 4})
+	p.Answers(p.url, "Hello, version 1")
+	run := p.Load(p.url, 4)
 	defer run.Stop()
 
 	p.data["GREETING"] = "Hello, version 2"
@@ -206,7 +205,7 @@ func written(t *testing.T, volume string) string {
 func TestADeletedPodServesOnUntilNoServiceLeadsToIt(t *testing.T) {
 	t.Parallel()
 	p := newPod(t)
-	docker.Answers(t, p.url, "Hello, version 1")
+	p.Answers(p.url, "Hello, version 1")
 	if err := p.probe(p.container().ReadinessProbe); err != nil {
 		t.Fatal("before the stop:", err)
 	}
@@ -214,7 +213,7 @@ func TestADeletedPodServesOnUntilNoServiceLeadsToIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := load.Start(t.Context(), load.Options{URL: p.url, Clients: 2})
+	run := p.Load(p.url, 2)
 	defer run.Stop()
 	told := time.Now()
 	p.Do("kill", "--signal=TERM", p.ID)
@@ -243,7 +242,7 @@ func TestASharedProcessNamespace(t *testing.T) {
 	if name := p.Exec("cat", "/proc/1/comm"); name != "pause" {
 		t.Fatalf("PID 1 is %s", name)
 	}
-	run := load.Start(t.Context(), load.Options{URL: p.url, Clients: 2})
+	run := p.Load(p.url, 2)
 	defer run.Stop()
 	for i := range 2 { // the second master is the first that is not its child by birth
 		greeting := fmt.Sprint("Hello, version ", i+2)
@@ -308,14 +307,14 @@ func TestAHandoffFromASecondContainerEndsTheFirst(t *testing.T) {
 	first.Start()
 	second.Start()
 	url := first.URL("8000/tcp")
-	docker.Answers(t, url, "Hello")
+	first.Answers(url, "Hello")
 
 	master := first.Exec("cat", "/tmp/pid")
 	second.Exec("sh", "-c", "kill -USR2 "+master)
 	docker.Eventually(t, "a successor with a worker", func() bool { return strings.Count(first.Log(), "Booting worker") == 2 })
 	second.Exec("sh", "-c", "kill -TERM "+master)
 	docker.Eventually(t, "the first container's end", func() bool { return ended(first) })
-	if answer, err := docker.Ask(url); err == nil {
+	if answer, err := first.Ask(url); err == nil {
 		t.Errorf("its successor has answered %q", answer)
 	}
 }

@@ -37,8 +37,9 @@ type Options struct {
 	// URL is what every client asks for, as in http://127.0.0.1:8000/.
 	URL string
 
-	// Unix is the path of a unix socket to connect to instead of URL's host.
-	Unix string
+	// Dial connects to URL's host, or to what is asked instead of it. Default: as a
+	// [net.Dialer] does. [Unix] is another.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// TLS is whom to trust where URL is https, and what name to ask for.
 	// Default: as the system has it.
@@ -177,20 +178,21 @@ func (r *Run) pause(ctx context.Context, rest time.Duration) {
 // newTransport is one client's own: with at most one connection, so that a
 // retry can only go to a fresh one.
 func newTransport(o Options) *http.Transport {
-	t := &http.Transport{
+	return &http.Transport{
+		DialContext:         o.Dial,
 		DisableKeepAlives:   !o.KeepAlive,
 		MaxConnsPerHost:     1,
 		MaxIdleConnsPerHost: 1,
 		DisableCompression:  true,
 		TLSClientConfig:     o.TLS,
 	}
-	dialer := &net.Dialer{}
-	if o.Unix != "" {
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", o.Unix)
-		}
+}
+
+// Unix dials a unix socket, whatever host a URL names.
+func Unix(path string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return t
 }
 
 // ask sends one request and returns the version that has answered.

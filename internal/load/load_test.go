@@ -293,7 +293,7 @@ func TestAUnixSocketIsAsked(t *testing.T) {
 	server.Listener = listener
 	server.Start()
 	defer server.Close()
-	run := load.Start(t.Context(), load.Options{URL: "http://localhost/", Unix: path})
+	run := load.Start(t.Context(), load.Options{URL: "http://localhost/", Dial: load.Unix(path)})
 	until(t, run, "answers", answers(10))
 	if got := run.Stop(); got.Failed != 0 {
 		t.Error(got)
