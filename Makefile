@@ -17,9 +17,13 @@ build: ## build bin/stablehand, a static binary (the default)
 demo: build .venv/complete ## serve examples/flask at 127.0.0.1:8000; with DEMO=auto change it under load and exit
 	@go build -o bin/demo ./examples/flask/demo && exec bin/demo $(DEMO)
 
+# The tests with a real gunicorn mostly wait: a third of what two processors can do was
+# seen to be used by as many tests at a time.
+PARALLEL := $(shell expr 2 \* $$(nproc))
+
 .PHONY: test
 test: envs .venv/complete .cache/bin/kubelet-volume ## run every test, with every gunicorn that is promised to work
-	@PATH=$$PATH:$(CURDIR)/.cache/bin go run ./internal/testreport $(REPORTFLAGS) $(MODULES) -- $(RACE) -timeout 60m $(TESTFLAGS)
+	@PATH=$$PATH:$(CURDIR)/.cache/bin go run ./internal/testreport $(REPORTFLAGS) $(MODULES) -- $(RACE) -parallel $(PARALLEL) -timeout 60m $(TESTFLAGS)
 
 # Most of these tests wait, and so many run at once.
 .PHONY: check

@@ -1,10 +1,6 @@
 package main_test
 
-import (
-	"path/filepath"
-	"slices"
-	"testing"
-)
+import "testing"
 
 // TestHostile runs testdata/hostile, where the surroundings do not do their part
 // and it takes root to make them so.
@@ -39,14 +35,7 @@ var signalScripts = []string{"early-signals", "hup", "stop-*", "workers"}
 // TestSignals runs signalScripts with the oldest gunicorn, which has other handlers
 // than the newest.
 func TestSignals(t *testing.T) {
-	var files []string
-	for _, pattern := range signalScripts {
-		found, err := filepath.Glob("testdata/script/" + pattern + ".txt")
-		if err != nil || len(found) == 0 {
-			t.Fatalf("testdata/script has no %s: %v", pattern, err)
-		}
-		files = slices.Concat(files, found)
-	}
+	files := scripts(t, signalScripts)
 	for _, m := range []mode{asInit, notAsInit} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()

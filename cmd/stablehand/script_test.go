@@ -27,15 +27,41 @@ type suite struct {
 	from  string            // an example that each script runs in a copy of
 }
 
-// TestScript runs testdata/script in every way in which stablehand can be
-// started: as PID 1, as PID 1 without privileges, and as neither.
+// TestScript runs testdata/script as PID 1, and below another.
 func TestScript(t *testing.T) {
-	for _, m := range []mode{asInit, asUser, notAsInit} {
+	for _, m := range []mode{asInit, notAsInit} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
 			run(t, suite{dir: "testdata/script", mode: m, bin: python(t, newest)})
 		})
 	}
+}
+
+// privileged are the scripts of testdata/script in which it matters who may look at a
+// process, signal it, or write a file, and so who stablehand runs as.
+var privileged = []string{
+	"broken-config", "changes-during", "control-*", "daemon", "exit-*", "files-*", "healthcheck", "hup", "init-between",
+	"killed-*", "launch-background", "launch-shell", "left-behind", "log-unread", "orphans", "pidfile-*", "plain*", "reload",
+	"retry", "status", "stop-*", "strays-beside", "strays-below", "systemd-notify", "workers", "writes-watched",
+}
+
+// TestScriptWithoutPrivileges runs those as PID 1 that is not root.
+func TestScriptWithoutPrivileges(t *testing.T) {
+	t.Parallel()
+	run(t, suite{dir: "testdata/script", files: scripts(t, privileged), mode: asUser, bin: python(t, newest)})
+}
+
+// scripts are those of testdata/script that patterns name.
+func scripts(t *testing.T, patterns []string) (files []string) {
+	t.Helper()
+	for _, pattern := range patterns {
+		found, err := filepath.Glob("testdata/script/" + pattern + ".txt")
+		if err != nil || len(found) == 0 {
+			t.Fatalf("testdata/script has no %s: %v", pattern, err)
+		}
+		files = append(files, found...)
+	}
+	return files
 }
 
 // TestExamples runs the scripts of each folder of examples, in a copy of it,
