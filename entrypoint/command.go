@@ -3,6 +3,7 @@ package entrypoint
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -16,6 +17,7 @@ type Command struct {
 	Managed bool   // a handoff is possible; any other command just gets an init
 	Pidfile string // where gunicorn writes its pid, if anywhere
 
+	Chdir   string // where gunicorn works, of --chdir
 	CmdArgs string // the value of GUNICORN_CMD_ARGS, as gunicorn gets it
 }
 
@@ -37,6 +39,7 @@ func ReadCommand(words []string, c Config, gunicornArgs string) (Command, error)
 		Managed: said.Named || len(c.Watch) > 0,
 		Pidfile: said.PidfilePath(),
 
+		Chdir:   said.Chdir,
 		CmdArgs: gunicornArgs,
 	}
 	switch {
@@ -50,7 +53,11 @@ func ReadCommand(words []string, c Config, gunicornArgs string) (Command, error)
 
 // identity is by what a gunicorn that runs is known to be this command's.
 func (c Command) identity() gunicorn.Identity {
-	return gunicorn.Identity{Argv: c.Argv, CmdArgs: c.CmdArgs}
+	dir, err := filepath.Abs(c.Chdir)
+	if err != nil {
+		dir = "" // we are nowhere, as far as can be told
+	}
+	return gunicorn.Identity{Argv: c.Argv, CmdArgs: c.CmdArgs, Dir: dir}
 }
 
 func argvOf(words []string, app string) ([]string, error) {

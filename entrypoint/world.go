@@ -69,6 +69,8 @@ func (m master) Late(ctx context.Context) (life.Generation, error) {
 
 func (m master) Workers() status.Workers { return status.Workers(m.Master.Workers()) }
 
+func (m master) Spent() bool { return m.Master.Spent() }
+
 func (m master) Note() { _, _ = m.Processes() } // Clear says what could not be listed
 
 func (m master) Clear(ctx context.Context, grace time.Duration) error {
@@ -127,7 +129,7 @@ func (c *command) Signal(sig life.Signal, report func(error)) {
 }
 
 func (c *command) Find(ctx context.Context) (life.Generation, error) {
-	m, err := gunicorn.Find(ctx, c.reaper, c.Process, c.Argv)
+	m, err := gunicorn.Find(ctx, c.reaper, c.Process, c.Argv, c.Pidfile)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +80,7 @@ func Adopt(r *reaper.Reaper, pidfile string, own Identity, kept Kept) (*Adopted,
 		if err != nil {
 			return nil, err
 		}
-		next, _ := readPid(a.second()) // what cannot be read there is none
+		next, _ := readPid(second(a.pidfile)) // what cannot be read there is none
 		found, err := a.among(old, next)
 		if now, unread := readPid(pidfile); unread != nil || now != old || found != nil && found.Dead() {
 			if unread != nil {
@@ -90,12 +91,16 @@ func Adopt(r *reaper.Reaper, pidfile string, own Identity, kept Kept) (*Adopted,
 		if err != nil {
 			return nil, err
 		}
-		return found, a.removeStale(old, next, found)
+		if found == nil {
+			err = a.removeStale(old)
+		}
+		a.removeSecond(next)
+		return found, err
 	}
 }
 
 // second is where a successor writes its pid before it is promoted.
-func (a adoption) second() string { return a.pidfile + ".2" }
+func second(pidfile string) string { return pidfile + ".2" }
 
 // readPid is the pid in a pidfile; 0 where there is no file, or none in it, which
 // gunicorn takes for stale, too.
@@ -205,6 +210,18 @@ func (m *Master) Leaving() bool {
 	return asleep > looks/2
 }
 
+// Spent says whether a master that has been told to go holds nothing any more that it
+// could finish: no worker, no socket on which it listens, and no child but a successor.
+func (m *Master) Spent() bool {
+	beats, err := heartbeats(m.PID())
+	if err != nil || len(beats) > 0 || m.listens() {
+		return false
+	}
+	children, err := proc.Children(m.PID())
+	next := m.next.Load()
+	return err == nil && !slices.ContainsFunc(children, func(pid int) bool { return next == nil || pid != next.PID() })
+}
+
 // take adopts a process, unless it has gone, or is one of our threads: those come
 // first in a new container, and are likely in an old pidfile.
 func (a adoption) take(pid int) (*Master, error) {
@@ -260,7 +277,10 @@ func (a adoption) examine(info proc.Info) error {
 	if user != os.Geteuid() {
 		return fmt.Errorf("a process of user %d", user)
 	}
-	if a.kept != (Kept{info.PID, info.Started}) {
+	if a.kept == (Kept{info.PID, info.Started}) {
+		return nil // it has served
+	}
+	if !a.precedes(info.PID) {
 		if err := a.own.proves(info.PID); err != nil {
 			return err
 		}
@@ -277,6 +297,16 @@ func (a adoption) examine(info proc.Info) error {
 		return errors.New("a worker of a gunicorn that has gone")
 	}
 	return err
+}
+
+// precedes says whether a process is the gunicorn that has brought up what was kept.
+func (a adoption) precedes(pid int) bool {
+	kept, err := proc.Stat(a.kept.PID)
+	if err != nil || kept.Started != a.kept.Started || kept.Parent != pid {
+		return false
+	}
+	is, err := runs(pid)
+	return err == nil && is
 }
 
 // gunicornAbove is the pid of a process's parent where that is a gunicorn, and not
@@ -315,7 +345,7 @@ func (a adoption) adopt(p *reaper.Process, info proc.Info) (*Master, error) {
 	if err != nil && !errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
-	m := &Master{Process: p, reaper: a.reaper, parent: max(old, 0), own: &a.own, started: info.Started, heir: info.Parent}
+	m := &Master{Process: p, reaper: a.reaper, parent: max(old, 0), own: &a.own, pidfile: a.pidfile, started: info.Started, heir: info.Parent}
 	if old > 0 && old == info.Parent {
 		above, err := proc.Stat(old)
 		if err != nil {
@@ -346,28 +376,26 @@ func (a adoption) heirOf(old int) (*Master, error) {
 	return nil, unread
 }
 
-// removeStale removes what gunicorn, or its successor, would take for the pidfile
-// of a gunicorn that runs: it asks no more than whether there is such a pid, and
-// our own threads have some now. A successor asks later, when anybody may have it.
-func (a adoption) removeStale(old, next int, found *Adopted) error {
-	if found == nil && old != 0 && unix.Kill(old, 0) == nil {
-		if err := os.Remove(a.pidfile); err != nil {
-			return err
-		}
-	}
-	if next == 0 || a.isOwn(next) {
+// removeStale removes what gunicorn would take for the pidfile of a gunicorn that runs:
+// it asks no more than whether there is such a pid, and our own threads have some now.
+func (a adoption) removeStale(old int) error {
+	if old == 0 || unix.Kill(old, 0) != nil {
 		return nil
 	}
-	if err := os.Remove(a.second()); err != nil && !errors.Is(err, fs.ErrNotExist) { // gunicorn may have done so
-		return err
-	}
-	return nil
+	return os.Remove(a.pidfile)
 }
 
-// isOwn says whether a process is a master of the command's own, as far as can be told.
-func (a adoption) isOwn(pid int) bool {
-	info, err := proc.Stat(pid)
-	return err == nil && info.Alive() && a.examine(info) == nil
+// removeSecond removes a successor's pidfile that names none of the command's own. The
+// next successor would ask as little, and anybody may have that pid then. Where it
+// cannot be removed gunicorn says so, should it matter.
+func (a adoption) removeSecond(next int) {
+	if next == 0 {
+		return
+	}
+	if info, err := proc.Stat(next); err == nil && info.Alive() && a.examine(info) == nil {
+		return
+	}
+	_ = os.Remove(second(a.pidfile))
 }
 
 // Successor is one that is there already, whoever has asked for it; nil if there

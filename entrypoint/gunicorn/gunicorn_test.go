@@ -91,7 +91,7 @@ func serve(t *testing.T, version string, words ...string) (*Master, string) {
 		}
 	})
 	ctx := limited(t)
-	m, err := Find(ctx, r, command, nil)
+	m, err := Find(ctx, r, command, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestFindCostsLittleWhereNoGunicornComes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), while)
 	defer cancel()
 	begun := cpu(t)
-	if m, err := Find(ctx, r, p, nil); err == nil {
+	if m, err := Find(ctx, r, p, nil, ""); err == nil {
 		t.Fatalf("process %d is found", m.PID())
 	}
 	used := cpu(t) - begun

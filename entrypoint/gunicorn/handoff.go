@@ -228,7 +228,7 @@ func (m *Master) accept(pid int) (*Master, error) {
 		return slices.ContainsFunc(tree, func(its proc.Info) bool { return its.PID == i.PID && its.Started == i.Started })
 	})
 	m.seeing.Unlock()
-	next := &Master{Process: p, reaper: m.reaper, parent: m.PID(), own: m.own, heir: m.heir, started: tree[0].Started}
+	next := &Master{Process: p, reaper: m.reaper, parent: m.PID(), own: m.own, pidfile: m.pidfile, heir: m.heir, started: tree[0].Started}
 	m.next.Store(next)
 	m.ledger.isNot(pid)
 	return next, nil

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -16,10 +18,12 @@ import (
 )
 
 // Identity is by what a gunicorn that runs is known to be a command's own: the
-// words of both, and GUNICORN_CMD_ARGS, as ReadWords takes them.
+// words of both, GUNICORN_CMD_ARGS, as ReadWords takes them, and where it runs: two
+// sites may well be started with the same words.
 type Identity struct {
 	Argv    []string
 	CmdArgs string
+	Dir     string // in which gunicorn works, as far as its words tell; empty: anywhere
 }
 
 // Digest stands for the identity: the same for the same command.
@@ -73,8 +77,22 @@ func (o Identity) proves(pid int) error {
 	case !shell && unread == nil && args != o.CmdArgs:
 		words, _ := shellquote.Split(args) // of such that cannot be read none are shown
 		return otherWords{errors.New("a gunicorn with another GUNICORN_CMD_ARGS"), words}
+	case named && !shell:
+		return o.worksHere(pid)
 	}
 	return nil
+}
+
+// worksHere returns nil where a process works in the command's directory, or where that
+// cannot be told.
+func (o Identity) worksHere(pid int) error {
+	here, err := os.Stat(o.Dir)
+	there, err2 := os.Stat(proc.DirLink(pid))
+	if err != nil || err2 != nil || os.SameFile(here, there) {
+		return nil
+	}
+	dir, _ := proc.Dir(pid)
+	return fmt.Errorf("a gunicorn of another directory, %s", dir)
 }
 
 // isProgram says whether a word is gunicorn's name, and not a line of shell.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stablehand/stablehand/internal/deaf"
 	"github.com/stablehand/stablehand/internal/proc"
 	"github.com/stablehand/stablehand/reaper"
 )
@@ -44,6 +45,7 @@ type Master struct {
 	interpreter string                 // by which it will, see interpreter
 	parent      int                    // the old master that it was brought up by, 0 for none
 	own         *Identity              // of the command, where it was adopted; nil where it was started by us
+	pidfile     string                 // as the words have it; empty for none
 	heir        int                    // then, the process that inherits what it leaves: of who was above its stablehand
 	started     uint64                 // then, when; see proc.Info
 	promoted    atomic.Bool            // it has seen that one go
@@ -65,12 +67,12 @@ type Master struct {
 // returns an error when ctx ends or the command does. A look that fails is
 // followed by another, as one that finds nothing is.
 //
-// argv is what command was started with.
-func Find(ctx context.Context, r *reaper.Reaper, command *reaper.Process, argv []string) (*Master, error) {
+// argv is what command was started with, and pidfile the one that is named there.
+func Find(ctx context.Context, r *reaper.Reaper, command *reaper.Process, argv []string, pidfile string) (*Master, error) {
 	for begun := time.Now(); ; {
 		if pid, ok, _ := findMaster(command.PID()); ok {
 			if p, err := r.Open(pid); err == nil {
-				m := &Master{Process: p, reaper: r}
+				m := &Master{Process: p, reaper: r, pidfile: pidfile}
 				m.meet(pid == command.PID(), argv)
 				return m, nil
 			}
@@ -271,13 +273,17 @@ func unreadable(err error, p *reaper.Process) bool {
 // End ends all that lives of the master's generation. With a grace above 0
 // its master first gets TERM, and that long to finish what its workers hold;
 // then, or at once, everything left is killed. A successor is waited for until
-// the old master has reaped it, too: that one takes no USR2 before.
+// the old master has reaped it, too: that one takes no USR2 before. Its pidfile, which
+// it leaves behind when it is killed, is removed.
 func (m *Master) End(ctx context.Context, grace time.Duration) error {
 	if grace > 0 && m.Signal(unix.SIGTERM) == nil {
 		proc.Gone(ctx, m.Processes, grace)
 	}
 	if err := proc.End(ctx, m.Processes); err != nil {
 		return err
+	}
+	if m.parent != 0 {
+		m.removePidfile(ctx)
 	}
 	for m.parent != 0 {
 		info, err := proc.Stat(m.PID())
@@ -291,4 +297,26 @@ func (m *Master) End(ctx context.Context, grace time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// removePidfile removes the pidfile of a successor that has gone: the next one would
+// take whoever has that pid by then for a gunicorn that runs. It waits as long as ctx
+// allows.
+func (m *Master) removePidfile(ctx context.Context) {
+	if m.pidfile == "" {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		deaf.Call(func() {
+			if pid, err := readPid(second(m.pidfile)); err == nil && pid == m.PID() {
+				_ = os.Remove(second(m.pidfile)) // else gunicorn says so, should it matter
+			}
+		})
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }

@@ -19,6 +19,8 @@ func advice(err error, lines string) string {
 	switch {
 	case toldBySomebody(err):
 		return whoTells
+	case errors.Is(err, errExits):
+		return "look for sys.exit(), exit() or the like in what is loaded"
 	case errors.Is(err, errNotReady):
 		return "see " + lines + "; if it only needs longer, raise STABLEHAND_READY_TIMEOUT"
 	case errors.As(err, &advised):
@@ -31,11 +33,15 @@ func advice(err error, lines string) string {
 const whoTells = "see who sends it TERM, INT or QUIT: an init between stablehand and gunicorn, which may do so to all that it has started, is better left out"
 
 // toldBySomebody says, of a generation that nobody here has told to end, whether
-// somebody else has: gunicorn ends with 0 only then.
+// somebody else has: gunicorn ends with 0 only then, or where what it loads has Python
+// end.
 func toldBySomebody(err error) bool {
 	code, ended := exitCode(err)
-	return ended && code == 0
+	return ended && code == 0 && !errors.Is(err, errExits)
 }
+
+// errExits is why a successor has ended with 0 that had no worker yet.
+var errExits = errors.New("the configuration or the application has it end as it is loaded")
 
 // linesOf says where gunicorn's lines stand: in the log above, or in a file of
 // the first of some generations of which one is known. Which of its lines come to
@@ -66,15 +72,15 @@ func (l *Life) advise(err error) string {
 // meaning is what follows from the failure of a successor, as far as it is known.
 func (l *Life) meaning(err error) string {
 	const meets = "look for what a second gunicorn meets and the first did not: an address or a lock that is taken, a relative path after --chdir"
-	itself := failed(err)
+	itself, unready := failed(err), errors.Is(err, errNotReady) || errors.As(err, new(lost))
 	moved := l.disk != l.now.disk // nobody knows which content has failed, nor what a worker would read now
 	switch {
-	case l.step.name != status.Warm || moved || !itself && !errors.Is(err, errNotReady):
+	case l.step.name != status.Warm || moved || !itself && !unready:
 		return ""
 	case l.settings.Watched && l.disk != Content{} && l.serving.content == l.disk:
 		return fmt.Sprintf("; what is watched is as generation %d has read it: %s, or for what has changed and is not watched", l.serving.number, meets)
 	case l.threatens(err):
-		return ending(itself) + ", unless the application is preloaded (--preload)"
+		return ending(err) + ", unless the application is preloaded (--preload)"
 	case itself && l.counts.handoffs[status.HandedOff] == 0:
 		return "; if the change is right, no handoff has succeeded yet: " + meets
 	}
@@ -83,9 +89,12 @@ func (l *Life) meaning(err error) string {
 
 // ending is what may come of a worker that is replaced: it has its master's
 // configuration, and loads what is on disk. gunicorn ends with one that fails.
-func ending(failed bool) string {
-	if failed {
+func ending(err error) string {
+	switch {
+	case failed(err):
 		return "; until then a worker that gunicorn replaces (max_requests, a timeout) may fail as well, and that ends the site"
+	case errors.As(err, new(lost)):
+		return "; until then each worker that gunicorn replaces (max_requests, a timeout) may fail as well, until none is left that answers"
 	}
 	return "; a worker that gunicorn replaces (max_requests, a timeout) may hang as well"
 }

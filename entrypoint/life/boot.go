@@ -39,9 +39,7 @@ func (l *Life) boot(ctx context.Context, first *generation) func() {
 			l.note(func() { l.found(first) })
 		}
 		l.enter(status.Warm)
-		warming, cancel := l.warming(ctx)
-		err := first.Ready(warming, 0, l.workers)
-		cancel()
+		err := l.warm(ctx, first)
 		if err == nil {
 			err = l.warmed(first, time.Since(first.seen))
 		}
@@ -61,6 +59,18 @@ func (l *Life) boot(ctx context.Context, first *generation) func() {
 		l.note(func() { l.successor, l.step = nil, step{} })
 		l.enter(status.Boot)
 	}
+}
+
+// warm waits until generation 1 is ready. One that was adopted and answers has been so
+// before: what has become of some of its workers since does not make it less.
+func (l *Life) warm(ctx context.Context, first *generation) error {
+	if w := first.Workers(); l.command == nil && w.Ready > 0 && !dead(first) {
+		l.workers(w)
+		return nil
+	}
+	warming, cancel := l.warming(ctx)
+	defer cancel()
+	return first.Ready(warming, 0, l.workers)
 }
 
 // found notes that there is a master.

@@ -15,6 +15,10 @@ const (
 	// purpose; so this is only for a master that hangs.
 	retireTimeout = time.Hour
 
+	// spentFor is how long an old master may live on when nothing is left that it
+	// could finish, as where a thread keeps Python from ending.
+	spentFor = 5 * time.Second
+
 	// noteEvery is how often an old generation that finishes is looked at, for what
 	// it starts meanwhile and leaves behind.
 	noteEvery = time.Second
@@ -102,10 +106,11 @@ func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
 	}
 
 	l.enter(status.Soak)
-	if err := next.Soak(ctx, l.settings.Soak); err != nil {
+	err = next.Soak(ctx, l.settings.Soak)
+	if err != nil && !inherits(old, next) {
 		return l.rollBack(old, next, err)
 	}
-	if l.settings.Soak > 0 {
+	if err == nil && l.settings.Soak > 0 {
 		l.did("soaked", next)
 	}
 
@@ -115,6 +120,10 @@ func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
 	}
 	return l.seeOff(ctx, old, next)
 }
+
+// inherits says whether a successor that is ready is all that there is: what becomes of
+// its soak, or of the wish for it, is of no matter any more.
+func inherits(old, next *generation) bool { return dead(old) && !dead(next) }
 
 // seeOff has the old generation retire, and waits until its successor has been
 // promoted.
@@ -223,15 +232,15 @@ func (l *Life) told() (stopping bool) {
 	return stopping
 }
 
-// commit makes the successor the serving generation, unless it has just ended,
-// we have been told to stop, or it was to give way.
+// commit makes the successor the serving generation, unless it has just ended, or the
+// old one serves still and we have been told to stop, or it was to give way.
 func (l *Life) commit(ctx context.Context, old, next *generation) (err error) {
 	l.note(func() {
 		switch {
-		case ctx.Err() != nil:
-			err = context.Cause(ctx)
 		case dead(next):
 			err = next.Ended()
+		case ctx.Err() != nil && !dead(old):
+			err = context.Cause(ctx)
 		default:
 			l.serving, l.retiring, l.successor = next, old, nil
 			next.since, next.workers = time.Now(), l.step.workers.All
@@ -252,12 +261,18 @@ func (l *Life) retire(old, next *generation) error {
 	ctx, cancel := context.WithTimeout(context.Background(), retireTimeout)
 	defer cancel()
 	lost := next.Done()
-	for !dead(old) && ctx.Err() == nil {
+	begun, spent := time.Now(), time.Time{}
+	for !dead(old) && ctx.Err() == nil && (spent.IsZero() || time.Since(spent) < spentFor) {
 		select {
 		case <-old.Done():
 		case <-ctx.Done():
 		case <-time.After(noteEvery):
 			old.Note()
+			if !old.Spent() {
+				spent = time.Time{}
+			} else if spent.IsZero() {
+				spent = time.Now()
+			}
 		case <-lost:
 			lost = nil
 			if !l.told() {
@@ -266,10 +281,7 @@ func (l *Life) retire(old, next *generation) error {
 		}
 	}
 	if !dead(old) {
-		l.note(func() {
-			l.log.Warn("the old generation does not end: killing it", "generation", old.number, "pid", old.PID(),
-				"took", retireTimeout, l.servesNow())
-		})
+		l.note(func() { l.sayKills(old, since(begun), !spent.IsZero()) })
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
@@ -280,4 +292,17 @@ func (l *Life) retire(old, next *generation) error {
 	}
 	l.note(func() { l.retiring = nil })
 	return nil
+}
+
+// sayKills says that an old generation has to be killed.
+func (l *Life) sayKills(old *generation, took time.Duration, spent bool) {
+	attrs := []any{"generation", old.number, "pid", old.PID()}
+	if spent {
+		attrs = append(attrs, "reason", "its master has no workers and no sockets any more, and goes on")
+	}
+	attrs = append(attrs, "took", took, l.servesNow())
+	if spent {
+		attrs = append(attrs, toDo("look for a thread that the configuration or the preloaded application starts: Python waits for each that is no daemon")...)
+	}
+	l.log.Warn("the old generation does not end: killing it", attrs...)
 }

@@ -137,9 +137,10 @@ func (w *world) told(r slog.Record, attrs map[string]int) {
 	}
 }
 
-// serves: only a generation that is ready begins to serve, and none once we stop.
+// serves: only a generation that is ready begins to serve, and none once we stop, where
+// another one serves.
 func (w *world) serves(g *generation) {
-	if !w.stopping.IsZero() && w.everServed {
+	if !w.stopping.IsZero() && w.everServed && !w.serving.dead() {
 		w.fault("generation %d begins to serve, and stablehand stops", g.number)
 	}
 	w.serving, w.everServed, w.coming = g, true, nil

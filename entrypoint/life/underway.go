@@ -55,7 +55,11 @@ func (l *Life) abandon() {
 
 // handedOff takes note of how a handoff ended.
 func (l *Life) handedOff(err error) {
-	if toldBySomebody(err) && !l.stopping {
+	switch {
+	case l.stopping || !toldBySomebody(err):
+	case l.step.name == status.Warm && l.step.workers.All == 0:
+		err = fmt.Errorf("%w: %w", err, errExits)
+	default:
 		err = fmt.Errorf("%w: told to end by somebody else", err)
 	}
 	h, ended := l.now, l.standsNow()

@@ -97,6 +97,10 @@ type Generation interface {
 	Preloads() bool
 	Logs() []string
 
+	// Spent says whether nothing is left of it but its master, which holds nothing that
+	// it could finish. It may take a while, as Note may.
+	Spent() bool
+
 	// Note looks at all its processes, for what it may leave behind.
 	Note()
 

@@ -362,6 +362,7 @@ func (g *generation) Successor() life.Generation {
 }
 func (g *generation) Forget()        { g.w.Lock(); g.next = nil; g.w.Unlock() }
 func (g *generation) Note()          {}
+func (g *generation) Spent() bool    { return g.termed && g.deaf && g.number%2 == 0 }
 func (g *generation) Preloads() bool { return g.preloads }
 func (g *generation) Logs() []string { return g.logs }
 
@@ -429,7 +430,7 @@ func (g *generation) Workers() status.Workers {
 	g.w.Lock()
 	defer g.w.Unlock()
 	w := status.Workers{All: g.workers, Ready: g.workers}
-	if !g.ready && g.workers < 5 {
+	if !g.ready && (g.workers < 5 || g.w.adopted != nil) {
 		w.Ready = 0 // of others some are
 	}
 	return w
@@ -442,6 +443,9 @@ func (g *generation) End(ctx context.Context, grace time.Duration) error {
 	g.w.checkEnd(g)
 	if grace > 0 && g.failed {
 		g.w.fault("generation %d gets a second time to finish", g.number)
+	}
+	if old := g.w.serving; !g.failed && g.ready && !g.dead() && !g.w.stopped && old != nil && old != g && old.dead() && old.diedAt.Before(time.Now()) {
+		g.w.fault("generation %d is ready and all that there is, and is ended", g.number)
 	}
 	g.failed = true
 	if grace > 0 {
