@@ -8,8 +8,8 @@ import (
 )
 
 // Shown is a command line as it may be shown, also where many read the log: of
-// each NAME=VALUE, gunicorn's --env, env's or a shell's, only NAME=…, and of a
-// URL its user, but no password.
+// each NAME=VALUE, gunicorn's --env, env's or a shell's, only NAME=…, of a URL its user,
+// but no password, and of an application that is a call no arguments.
 func Shown(argv []string) string {
 	words, before := make([]string, len(argv)), ""
 	for i, word := range argv {
@@ -20,8 +20,11 @@ func Shown(argv []string) string {
 
 var (
 	// assignment is a word that gives a variable its value, joined to gunicorn's
-	// option, which may be bundled, or alone.
-	assignment = regexp.MustCompile(`^(--env=[^=]+=|(?:-[RD]*e=?)?[A-Za-z_][A-Za-z0-9_]*=)(?s:.+)$`)
+	// option, which may be bundled, or to env's -S, or alone.
+	assignment = regexp.MustCompile(`^(--env=[^=]+=|(?:-[RD]*e=?|-[a-z]*S)?[A-Za-z_][\w.-]*\+?=)(?s:.+)$`)
+
+	// call is an application that is one.
+	call = regexp.MustCompile(`^([\w.]+:[\w.]+)\((?s:.+)\)$`)
 
 	// envOption is gunicorn's option apart from its value.
 	envOption = regexp.MustCompile(`^(--env|-[RD]*e)$`)
@@ -32,7 +35,7 @@ var (
 	// shellWord is one of a line of shell, with its quotes.
 	shellWord = regexp.MustCompile(`(?s)(?:[^\s;&|()'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+`)
 
-	password = regexp.MustCompile(`(://[^/\s:@'"]*):[^/\s@'"]+@`)
+	password = regexp.MustCompile(`(://[^/\s:@'"]*):[^\s@'"]+@`)
 )
 
 const hidden = "…"
@@ -44,6 +47,9 @@ func shown(before, word string) string {
 	}
 	if m := assignment.FindStringSubmatch(word); m != nil && !lineOption.MatchString(before) {
 		return m[1] + hidden
+	}
+	if m := call.FindStringSubmatch(word); m != nil {
+		return m[1] + "(" + hidden + ")"
 	}
 	if strings.ContainsAny(word, " \t\n") {
 		word = shownLine(word)

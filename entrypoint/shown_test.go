@@ -9,7 +9,11 @@ func TestShownHidesValues(t *testing.T) {
 	}{
 		{[]string{"gunicorn", "app:app", "-w", "2", "--bind=:80"}, "gunicorn app:app -w 2 --bind=:80"},
 		{[]string{"gunicorn", "-e", "A=b c", "--env", "my-name=b", "--env=A=b", "-eA=b", "-ReA=b"}, "gunicorn -e A=… --env my-name=… --env=A=… -eA=… -ReA=…"},
-		{[]string{"gunicorn", "app:create(name='x')"}, `gunicorn app:create\(name=\'x\'\)`},
+		{[]string{"gunicorn", "-eA.B=b", "app:create(name='x', y='a b')"}, `gunicorn -eA.B=… app:create\(…\)`},
+		{[]string{"gunicorn", "app:create()"}, `gunicorn app:create\(\)`},
+		{[]string{"env", "-SA=b c", "-vS", "D=e"}, "env -SA=… -vS D=…"},
+		{[]string{"sh", "-c", "A+=b; exec gunicorn x:y"}, "sh -c 'A+=…; exec gunicorn x:y'"},
+		{[]string{"wait", "redis://:a/b@host"}, "wait redis://:…@host"},
 		{[]string{"env", "A=b", "C=", "sh"}, "env A=… C= sh"},
 		{[]string{"sh", "-c", "A=b; exec gunicorn -e 'B=c d' x:y"}, "sh -c 'A=…; exec gunicorn -e B=… x:y'"},
 		{[]string{"sh", "-c", `A="b c" sh -c "B='c d' gunicorn"`}, `sh -c 'A=… sh -c '\''B=… gunicorn'\'`},
