@@ -11,12 +11,10 @@ import (
 // No event tells of a gunicorn that somebody else has started below us. So it is
 // looked for when somebody asks how things stand, as each probe does, and lookFirst
 // after anything has happened to the generations, then ever more seldom: each pause is
-// moreSeldom times the one before. One longer than lookAtLast is none: at rest nothing
-// of ours wakes.
+// moreSeldom times the one before, so that in a year of rest it is done some ten times.
 const (
 	lookFirst  = time.Second
 	moreSeldom = 4
-	lookAtLast = 5 * time.Minute
 )
 
 // lookPatience is how long who asks how things stand waits for a look.
@@ -26,7 +24,7 @@ const lookPatience = 500 * time.Millisecond
 // knows, and the looks for them.
 type strays struct {
 	known []status.Stray
-	due   <-chan time.Time // fires when the next look is to be; nil at rest
+	due   <-chan time.Time // fires when the next look is to be
 	pause time.Duration    // before it
 	look  *look            // under way; nil if none is
 }
@@ -45,10 +43,7 @@ func (l *Life) lookSoon() {
 // lookAround looks for strays, and says when it is to be done again.
 func (l *Life) lookAround() {
 	l.lookNow()
-	if l.strays.pause *= moreSeldom; l.strays.pause > lookAtLast {
-		l.strays.due = nil
-		return
-	}
+	l.strays.pause *= moreSeldom
 	l.strays.due = time.After(l.strays.pause)
 }
 

@@ -22,7 +22,7 @@ func (h looking) Strays(known []life.Generation) ([]status.Stray, error) {
 	return h.world.Strays(known)
 }
 
-func TestAtRestStraysAreLookedForWhenSomebodyAsks(t *testing.T) {
+func TestAtRestStraysAreLookedForEverMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(1)
 		w.fate = &fate{load: time.Second, finish: time.Second, workers: 2}
@@ -33,14 +33,15 @@ func TestAtRestStraysAreLookedForWhenSomebodyAsks(t *testing.T) {
 		signals, ended := make(chan life.Signal), make(chan int, 1)
 		go func() { ended <- l.Run(w.command, nil, signals, nil) }()
 
-		time.Sleep(10 * time.Minute)
-		after := host.looks.Load()
-		if after == 0 {
-			t.Error("after the boot nobody has looked")
+		time.Sleep(2 * time.Minute)
+		soon := host.looks.Load()
+		if soon != 4 {
+			t.Errorf("%d looks in the first two minutes, want those after 1, 5, 21 and 85 s", soon)
 		}
-		time.Sleep(100 * time.Hour)
-		if looks := host.looks.Load(); looks != after {
-			t.Errorf("at rest %d looks, want none", looks-after)
+		time.Sleep(365 * 24 * time.Hour)
+		after := host.looks.Load()
+		if after <= soon || after > soon+10 {
+			t.Errorf("%d looks in a year of rest, want a few", after-soon)
 		}
 		if _, err := l.Status(t.Context()); err != nil {
 			t.Error(err)
