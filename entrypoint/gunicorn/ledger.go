@@ -30,16 +30,23 @@ import (
 // end of which nobody knows how is a loss until the generation has been ready.
 // After that it is one where no other worker has taken the place, which only a
 // soak asks.
+//
+// What the master has forked before its first worker is none: a pool of the
+// application that it preloads, or what on_starting and when_ready have begun. It runs
+// the master's program as workers do, but holds no worker's file; the dirty arbiter, which
+// counts as a worker, soon holds those of its own. What the master forks later, beside
+// its workers, is taken for one.
 type ledger struct {
 	mu      sync.Mutex
 	workers map[int]*worker
-	others  map[int]bool // children that are no workers
-	beating bool         // a worker has entered its loop
-	ready   bool         // the generation has been ready
-	all     int          // workers that it had then
-	lost    tally        // since the generation was first seen
-	soaking tally        // since it was ready
-	unknown int          // ended since it was ready, and nobody knows how
+	others  map[int]other // children that are no workers
+	forked  bool          // the master may have forked a worker: see hasForked
+	beating bool          // a worker has entered its loop
+	ready   bool          // the generation has been ready
+	all     int           // workers that it had then
+	lost    tally         // since the generation was first seen
+	soaking tally         // since it was ready
+	unknown int           // ended since it was ready, and nobody knows how
 }
 
 // worker is a child of the master that runs its program: a worker, or the one
@@ -49,6 +56,16 @@ type worker struct {
 	sure    bool            // seen twice: it is not about to become another program
 	ended   bool            // and in the ledger as such, until its master has reaped it
 }
+
+// other is a child of the master that is no worker.
+type other struct {
+	early bool      // it came before the workers, and may be the dirty arbiter
+	again time.Time // when it is looked at again for that
+}
+
+// arbiterEvery is how long nobody looks whether a child that came before the workers
+// has turned out to be the dirty arbiter, which takes that a few tenths of a second.
+const arbiterEvery = 200 * time.Millisecond
 
 // look notes which workers have come, whether any has, and which have ended. It is
 // told whether any has entered its loop.
@@ -62,18 +79,53 @@ func (l *ledger) look(m *Master, beating bool) (came bool, err error) {
 			return false, err
 		}
 	}
+	early := !l.forked // then who is new may have come before all workers
+	if early && slices.ContainsFunc(children, l.isNew) {
+		if l.forked, err = m.hasForked(); err != nil { // after its children, see there
+			return false, err
+		}
+	}
 	there := make(map[int]bool)
 	for _, pid := range children {
 		there[pid] = true
 	}
-	maps.DeleteFunc(l.others, func(pid int, _ bool) bool { return !there[pid] })
+	maps.DeleteFunc(l.others, func(pid int, _ other) bool { return !there[pid] })
 	for pid, w := range l.workers {
 		l.bury(m, pid, w, there[pid])
 	}
 	for _, pid := range children {
-		came = l.meet(m, pid) || came
+		came = l.meet(m, pid, early) || came
 	}
 	return came, nil
+}
+
+// isNew says whether a child has not been met yet.
+func (l *ledger) isNew(pid int) bool {
+	_, is := l.others[pid]
+	return !is && l.workers[pid] == nil
+}
+
+// hasForked says whether a master may have forked a worker. It holds a file of each,
+// which it makes before it forks, and closes after it has reaped the worker. So if it
+// holds none, then no process is a worker that was its child before that look and is
+// still. Where its files are kept from us, it has forked none while it has no handlers:
+// these it installs when it has loaded what it preloads and called on_starting (20.1.0
+// and 27.0.1).
+func (m *Master) hasForked() (bool, error) {
+	files, err := heartbeats(m.PID())
+	if !unreadable(err, m.Process) {
+		return len(files) > 0, err
+	}
+	installed, err := proc.Catches(m.PID(), unix.SIGUSR2)
+	return installed || err != nil, nil
+}
+
+// holdsNone says whether a process lives and holds no worker's file. A worker
+// holds its own until it is about to end, but may be kept from us.
+func holdsNone(pid int) bool {
+	files, err := heartbeats(pid)
+	info, err2 := proc.Stat(pid) // after them: who ends gives them up
+	return err == nil && err2 == nil && len(files) == 0 && info.Alive() && !info.Exiting
 }
 
 // bury notes the end of a worker, once, and forgets it when its pid is free. One that
@@ -98,10 +150,15 @@ func (l *ledger) bury(m *Master, pid int, w *worker, there bool) {
 	}
 }
 
-// meet notes a child of the master, and says whether it is a new worker.
-func (l *ledger) meet(m *Master, pid int) bool {
+// meet notes a child of the master, and says whether it is a new worker. It is told
+// whether one that is new may have come before all workers.
+func (l *ledger) meet(m *Master, pid int, early bool) bool {
+	if o, is := l.others[pid]; is {
+		l.meetAgain(m, pid, o)
+		return false
+	}
 	w, known := l.workers[pid]
-	if l.others[pid] || known && (w.sure || w.ended) {
+	if known && (w.sure || w.ended) {
 		return false
 	}
 	is, err := m.isWorker(pid)
@@ -109,15 +166,37 @@ func (l *ledger) meet(m *Master, pid int) bool {
 	case err != nil: // it has gone, or is looked at again
 		return false
 	case !is:
-		l.other(pid)
+		l.other(pid, other{})
 		return false
 	case known:
 		w.sure = true
 		return false
+	case !l.forked, early && holdsNone(pid):
+		l.other(pid, other{early: true})
+		return false
 	}
+	l.followChild(m, pid)
+	return true
+}
+
+// meetAgain looks whether a child that came before the workers is the dirty arbiter,
+// which is forked before them (27.0.1), and has workers of its own a little later.
+func (l *ledger) meetAgain(m *Master, pid int, o other) {
+	if !o.early || time.Now().Before(o.again) {
+		return
+	}
+	if is, err := isWorker(pid); is && err == nil {
+		delete(l.others, pid)
+		l.followChild(m, pid)
+		return
+	}
+	o.again = time.Now().Add(arbiterEvery)
+	l.others[pid] = o
+}
+
+func (l *ledger) followChild(m *Master, pid int) {
 	process, _ := m.reaper.OpenIfRoom(pid) // else it is only known to have ended
 	l.follow(pid, process)
-	return true
 }
 
 func (l *ledger) follow(pid int, process *reaper.Process) {
@@ -127,11 +206,11 @@ func (l *ledger) follow(pid int, process *reaper.Process) {
 	l.workers[pid] = &worker{process: process}
 }
 
-func (l *ledger) other(pid int) {
+func (l *ledger) other(pid int, what other) {
 	if l.others == nil {
-		l.others = make(map[int]bool)
+		l.others = make(map[int]other)
 	}
-	l.others[pid] = true
+	l.others[pid] = what
 	delete(l.workers, pid)
 }
 
@@ -139,7 +218,7 @@ func (l *ledger) other(pid int) {
 func (l *ledger) isNot(pid int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.other(pid)
+	l.other(pid, other{})
 }
 
 // isWorker says whether a child of the master runs the master's own program, and

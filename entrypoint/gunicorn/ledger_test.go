@@ -3,6 +3,7 @@ package gunicorn
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -45,6 +46,97 @@ func TestLostIsWhoGunicornDidNotMeanToReplace(t *testing.T) {
 			until(t, m, "a worker is killed", func(w Workers) bool { return w.Lost == 1 && w.Exits == "killed by SIGKILL" && w.All == 2 })
 		})
 	}
+}
+
+// hooks writes a configuration, and returns the word that names it to gunicorn.
+func hooks(t *testing.T, text string) string {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "hooks.py")
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return "--config=" + config
+}
+
+// Each runs the master's program, as a worker does. Some end with a code by themselves,
+// before the workers have come and while they load, and some are killed when all are ready.
+func TestWhatAMasterForksBeforeItsWorkersIsNone(t *testing.T) {
+	const text = `
+import os, time
+
+def begin(lasts):
+    if os.fork() == 0:
+        time.sleep(lasts)
+        os._exit(1)
+
+def on_starting(server):
+    begin(0.2)
+    begin(3600)
+    time.sleep(0.4)
+
+def when_ready(server):
+    begin(0.2)
+    begin(3600)
+`
+	for _, version := range []string{"20.1.0", "27.0.1"} {
+		t.Run(version, func(t *testing.T) {
+			m, _ := serve(t, version, "--workers=2", hooks(t, text))
+			if w := m.Workers(); w.Lost != 0 || m.ledger.figures().All != 2 {
+				t.Errorf("2 workers, and what was forked before them: %+v, of which the ledger has %d", w, m.ledger.figures().All)
+			}
+			workers := workersOf(t, m)
+			for _, pid := range children(t, m.PID()) {
+				if !slices.Contains(workers, pid) {
+					unix.Kill(pid, unix.SIGKILL)
+				}
+			}
+			if err := m.Soak(t.Context(), 500*time.Millisecond); err != nil {
+				t.Error(err)
+			}
+			if left := children(t, m.PID()); len(left) != 2 || m.Workers().Lost != 0 {
+				t.Errorf("%d children are left of 2 workers: %+v", len(left), m.Workers())
+			}
+			unix.Kill(workers[0], unix.SIGKILL)
+			until(t, m, "a worker is killed", func(w Workers) bool { return w.Lost == 1 && w.Exits == "killed by SIGKILL" && w.All == 2 })
+		})
+	}
+}
+
+// workersOf is those children of a master that hold a worker's file.
+func workersOf(t *testing.T, m *Master) []int {
+	t.Helper()
+	return slices.DeleteFunc(children(t, m.PID()), holdsNone)
+}
+
+// Of a master that serves already, as one that is adopted does, nobody has seen what
+// was there before its workers.
+func TestWhoComesLateTellsWorkersByTheirFiles(t *testing.T) {
+	const text = `
+import os, time
+
+def when_ready(server):
+    if os.fork() == 0:
+        time.sleep(3600)
+`
+	m, _ := serve(t, "27.0.1", "--workers=2", hooks(t, text))
+	late := &Master{Process: m.Process, reaper: m.reaper}
+	if w := late.Workers(); w.All != 2 || late.ledger.figures().All != 2 {
+		t.Errorf("%+v, of which the ledger has %d, want 2", w, late.ledger.figures().All)
+	}
+}
+
+// It is forked before the workers, and holds files of its own.
+func TestADirtyArbiterIsFollowedAsAWorker(t *testing.T) {
+	dir := t.TempDir()
+	dirty := "from gunicorn.dirty.app import DirtyApp\nclass Job(DirtyApp):\n    pass\n"
+	if err := os.WriteFile(filepath.Join(dir, "dirty.py"), []byte(dirty), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := serve(t, "27.0.1", "--workers=2", "--pythonpath="+dir, "--dirty-app=dirty:Job", "--dirty-workers=1")
+	until(t, m, "it has a worker", func(Workers) bool { return m.ledger.figures().All == 3 })
+	arbiter := slices.Min(children(t, m.PID()))
+	unix.Kill(arbiter, unix.SIGKILL)
+	until(t, m, "it is killed", func(w Workers) bool { return w.Lost == 1 && w.Exits == "killed by SIGKILL" })
 }
 
 // ended is how a process ended that ran a script.
