@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
+	"path"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/life"
+	"github.com/stablehand/stablehand/entrypoint/watch"
 	"github.com/stablehand/stablehand/internal/deaf"
 	"github.com/stablehand/stablehand/internal/proc"
 	"github.com/stablehand/stablehand/internal/small"
@@ -48,6 +50,20 @@ func (p process) lives() bool {
 
 // keptName comes after the pidfile's name.
 const keptName = ".stablehand"
+
+// pidfiles are the paths that each generation writes because of --pid, as
+// [watch.Options.LeaveOut] takes them, with those of the files that are renamed over
+// them: the pidfile, that of a successor, and what is kept. gunicorn's temporary file
+// is of Python's mkstemp (gunicorn/pidfile.py), ours of os.CreateTemp.
+func (c Command) pidfiles() []string {
+	if c.Pidfile == "" {
+		return nil
+	}
+	dir, name := path.Split(c.Pidfile)
+	name = watch.Literal(name)
+	kept := name + keptName
+	return []string{dir + name, dir + name + ".2", dir + "tmp" + strings.Repeat("[a-z0-9_]", 8), dir + kept, dir + kept + ".*"}
+}
 
 // readKept reads what was kept, for as long as a file system may take. What is
 // not there, or not ours alone to write, says nothing.

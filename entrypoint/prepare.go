@@ -35,7 +35,7 @@ func prepare(stop context.Context, c Config, command Command, r *reaper.Reaper, 
 	if adopted != nil {
 		open.later(readOn(adopted.PID(), log).close)
 	}
-	seen, stopped, err := firstLook(stop, c, log)
+	seen, stopped, err := firstLook(stop, c, command, log)
 	if err != nil {
 		return refused(ExitFailed, "cannot watch", err)
 	}
@@ -140,10 +140,12 @@ type watching struct {
 // firstLook begins to watch. It comes before gunicorn's own look, so that no
 // change is missed, unless a file system does not answer. A stop ends it, and is
 // still there for who reads the signals; nothing is watched then.
-func firstLook(stop context.Context, c Config, log *slog.Logger) (w watching, stopped bool, err error) {
+func firstLook(stop context.Context, c Config, command Command, log *slog.Logger) (w watching, stopped bool, err error) {
 	long := time.AfterFunc(longLook, func() { log.Info("reading what is watched, before gunicorn starts") })
 	defer long.Stop()
-	w, err = watchAll(stop, c.WatchOptions(log))
+	o := c.WatchOptions(log)
+	o.LeaveOut = command.pidfiles()
+	w, err = watchAll(stop, o)
 	if !errors.Is(err, context.Canceled) {
 		return w, false, err
 	}

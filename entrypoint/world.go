@@ -219,6 +219,13 @@ func (d disk) Rest(ctx context.Context) (life.Content, uint64, error) {
 	return life.Content(content), moves, err
 }
 
+func (d disk) Written(since time.Time) (files []life.Written) {
+	for _, f := range d.Watcher.Written(since) {
+		files = append(files, life.Written{Path: f.Path, Came: f.Came, In: f.In})
+	}
+	return files
+}
+
 // called is a signal as package life calls it.
 func called(sig os.Signal) life.Signal { return life.Signal(reaper.SignalName(sig.(unix.Signal))) }
 

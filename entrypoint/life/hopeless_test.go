@@ -53,6 +53,24 @@ func (l *lived) change(path string) {
 	synctest.Wait()
 }
 
+// save has one file of a path hold something else; add has a new one there.
+func (l *lived) save(path, file string) { l.write(path, life.Written{Path: file}) }
+func (l *lived) add(path, file string) {
+	l.write(path, life.Written{Path: file, Came: time.Now(), In: path})
+}
+
+func (l *lived) write(path string, file life.Written) {
+	l.request("a change of " + file.Path)
+	l.content++
+	c := life.Change{Paths: []string{path}, Content: life.Content{l.content}, Since: time.Now()}
+	l.world.changes(c)
+	l.Lock()
+	l.wrote = []life.Written{file}
+	l.Unlock()
+	l.changes <- c
+	synctest.Wait()
+}
+
 // nth is one of the generations.
 func (l *lived) nth(n int) *generation {
 	l.Lock()
@@ -240,6 +258,84 @@ func TestGenerationsThatWriteWhatIsWatchedFollowEverMoreSeldom(t *testing.T) {
 			t.Errorf("after a change of another path generations at %v s", at[before:])
 		}
 		time.Sleep(time.Minute)
+	})
+}
+
+// A name that is new each time is seen to recur by where it is.
+func TestGenerationsThatWriteNewNamesFollowEverMoreSeldom(t *testing.T) {
+	inLife(t, func(t *testing.T, l *lived) {
+		l.next(func(f *fate) { f.writes, f.names = true, true })
+		time.Sleep(time.Hour)
+		at := l.spawned()
+		if last := at[len(at)-1] - at[len(at)-2]; last < 300 || len(at) > 25 {
+			t.Errorf("generations at %v s", at)
+		}
+		if l.said("WARN what is watched changes whenever a generation comes up: it is handed over ever more seldom paths=own reason=written last: own/file_10") != 1 {
+			t.Error("it is not said once")
+		}
+		before := len(at)
+		l.change("another")
+		time.Sleep(20 * time.Second)
+		if at = l.spawned(); len(at) != before+2 {
+			t.Errorf("after a change of another path generations at %v s", at[before:])
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// Neither of two files that each generation writes has the handoffs for the other
+// begin to wait anew.
+func TestGenerationsThatWriteTwiceFollowEverMoreSeldom(t *testing.T) {
+	inLife(t, func(t *testing.T, l *lived) {
+		l.next(func(f *fate) { f.writes, f.names, f.twice = true, true, true })
+		time.Sleep(time.Hour)
+		at := l.spawned()
+		if last := at[len(at)-1] - at[len(at)-2]; last < 300 || len(at) > 30 {
+			t.Errorf("generations at %v s", at)
+		}
+		if n := l.said("retry=0s"); n > 0 {
+			t.Errorf("%d times it is said to wait, and does not", n)
+		}
+	})
+}
+
+// Who saves now one file and now another, each while a generation comes up or right
+// after, does not wait.
+func TestSavesOfTwoFilesInTurnDoNotWait(t *testing.T) {
+	for name, after := range map[string]time.Duration{"as it loads": time.Second, "when it is ready": 2500 * time.Millisecond, "right after": 4500 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			inLife(t, func(t *testing.T, l *lived) {
+				time.Sleep(3 * time.Second)
+				for n := range 20 {
+					l.save("watched", []string{"watched/app.py", "watched/views.py"}[n%2])
+					for began := time.Now(); l.said("INFO handoff generation=") <= n && time.Since(began) < time.Minute; {
+						time.Sleep(10 * time.Millisecond)
+					}
+					if at := l.spawned(); l.said("INFO handoff generation=") != n+1 {
+						t.Fatalf("generations at %v s after %d saves", at, n+1)
+					}
+					time.Sleep(after)
+				}
+				if l.said("ever more seldom")+l.said("waiting before the handoff") > 0 {
+					t.Error("they are taken for what generations write")
+				}
+				time.Sleep(20 * time.Second)
+			})
+		})
+	}
+}
+
+// Somebody who adds a file while a generation comes up does so a few times.
+func TestFilesThatAreAddedOneByOneDoNotWait(t *testing.T) {
+	inLife(t, func(t *testing.T, l *lived) {
+		time.Sleep(3 * time.Second)
+		for n := range 5 {
+			l.add("watched", fmt.Sprintf("watched/%d.py", n))
+			time.Sleep(4500 * time.Millisecond) // 0.5 s after it is handed off
+		}
+		if got := l.said("INFO handoff generation="); got != 5 {
+			t.Errorf("%d handoffs after 5 changes", got)
+		}
 	})
 }
 

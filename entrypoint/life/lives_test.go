@@ -354,7 +354,7 @@ func (w *world) changes(change life.Change) {
 	w.disk = change.Content
 	w.wrote = nil
 	for _, path := range change.Paths {
-		w.wrote = append(w.wrote, path+"/file")
+		w.wrote = append(w.wrote, life.Written{Path: path + "/file"})
 	}
 	w.movesLocked()
 	w.seen() // else it would not be told

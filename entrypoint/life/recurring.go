@@ -9,9 +9,13 @@ import (
 // change that each new generation makes itself: each would bring up the next one.
 // From outside nobody sees who has written it. What can be seen is that it changes
 // with each generation: while it comes up, or, which is a weaker sign, right after.
+// Its name may be new each time, as where a pid stands in it: then what recurs is
+// that there is something new in its directory, which is a weaker sign, too.
 // Somebody else's changes may fall together as well, so it is not held back for good:
 // each handoff for it only waits longer than the one before. A change that is not of
-// this kind, of another path or while no generation comes up, does not wait.
+// this kind, of another path or while no generation comes up, does not wait. Of these
+// only the latter has the others wait less: what is not sure yet may be one more that
+// each generation makes.
 
 const (
 	// always is how many generations in a row are taken for all, where something has
@@ -20,7 +24,8 @@ const (
 
 	// A change while a generation comes up, and one within afterReady of that, count as
 	// much towards sure. The latter may be that of a thread, or of the first request, and
-	// as well somebody's who has waited for the generation.
+	// as well somebody's who has waited for the generation. One of a new name counts as
+	// the latter: somebody who adds one file after another makes such changes, too.
 	countsComing = 2
 	countsAfter  = 1
 	sure         = always * countsComing
@@ -38,20 +43,36 @@ type recurring struct {
 	began time.Time // when the newest generation was begun
 	ready time.Time // when it was ready, or given up; zero until then
 
-	rows  map[string]int  // by what was written: how much the changes of it count that generations in a row have come with
-	now   map[string]bool // that of which one has come with the newest
-	pause time.Duration   // before the last handoff for them
-	said  string          // the paths that were warned of
+	rows map[what]*row
+	said map[string]bool // the paths that were warned of
 }
 
-// begins notes that a generation is begun.
+// what is that which changes: a file, or some of what is watched where that is all
+// that is known; or that something is new in a directory, or matches a glob that has
+// not matched it before.
+type what struct {
+	path  string
+	isNew bool
+}
+
+// row is what generations in a row have come with.
+type row struct {
+	counts int           // how much the changes count
+	now    bool          // one has come with the newest generation
+	pause  time.Duration // before the handoff for it; 0 until it is sure
+}
+
+// begins notes that a generation is begun. What the newest has not come with does
+// not come with each.
 func (r *recurring) begins(now time.Time) {
-	rows := make(map[string]int)
-	for path := range r.now {
-		rows[path] = r.rows[path]
+	rows := make(map[what]*row)
+	for of, row := range r.rows {
+		if row.now {
+			row.now = false
+			rows[of] = row
+		}
 	}
-	r.rows, r.now = rows, make(map[string]bool)
-	r.began, r.ready = now, time.Time{}
+	r.rows, r.began, r.ready = rows, now, time.Time{}
 }
 
 // ends notes that the newest generation gets no more ready than it is.
@@ -73,20 +94,43 @@ func (r *recurring) counts(at time.Time) int {
 	return countsComing
 }
 
-// changed counts a change that has come with the newest generation, and says
-// whether each generation seems to come with such a one, and whether it is the first
-// that has come with this one.
-func (r *recurring) changed(paths []string, counts int) (each, first bool) {
-	each = true
-	for _, path := range paths {
-		if !r.now[path] {
-			first = true
-			r.now[path] = true
-			r.rows[path] += counts
+// changed counts a change that has come with the newest generation, and returns the
+// pause before the handoff for it; 0 if not each generation seems to come with all of
+// it.
+func (r *recurring) changed(all []what, counts int) (pause time.Duration) {
+	pause = maxRetry
+	for _, of := range all {
+		known := r.rows[of]
+		if known == nil {
+			known = new(row)
+			r.rows[of] = known
 		}
-		each = each && r.rows[path] >= sure
+		known.count(of, counts)
+		pause = min(pause, known.pause)
 	}
-	return each, first
+	return pause
+}
+
+// count counts the first change that has come with the newest generation.
+func (r *row) count(of what, counts int) {
+	if r.now {
+		return
+	}
+	r.now = true
+	if of.isNew {
+		counts = countsAfter
+	}
+	if r.counts += counts; r.counts >= sure {
+		r.pause = min(max(2*r.pause, firstPause), maxRetry)
+	}
+}
+
+// afresh notes a change that has not come with a generation: somebody is at work, and
+// the handoffs for what each comes with begin to wait anew.
+func (r *recurring) afresh() {
+	for _, row := range r.rows {
+		row.pause = 0
+	}
 }
 
 // recur says how long a change is to wait since each generation comes with such a
@@ -95,43 +139,53 @@ func (l *Life) recur(change Change) time.Duration {
 	r := &l.recurs
 	counts := r.counts(change.Since)
 	if counts == 0 {
-		r.pause = 0
+		r.afresh()
 		return 0
 	}
-	each, first := r.changed(l.written(change), counts)
-	if !each {
-		r.pause = 0
-		return 0
+	pause := r.changed(l.written(change), counts)
+	if pause > 0 {
+		l.sayRecurs(change, pause)
 	}
-	if first {
-		r.pause = min(max(2*r.pause, firstPause), maxRetry)
-	}
-	l.sayRecurs(change)
-	return r.pause
+	return pause
 }
 
 // sayRecurs says once of which paths each generation comes with a change, and then
 // how long the handoff waits.
-func (l *Life) sayRecurs(change Change) {
-	r := &l.recurs
+func (l *Life) sayRecurs(change Change, pause time.Duration) {
 	text := strings.Join(change.Paths, ",")
-	if text == r.said {
-		l.log.Info("waiting before the handoff", "paths", text, "retry", r.pause)
+	if l.recurs.said[text] {
+		l.log.Info("waiting before the handoff", "paths", text, "retry", pause)
 		return
 	}
-	r.said = text
+	if l.recurs.said == nil {
+		l.recurs.said = make(map[string]bool)
+	}
+	l.recurs.said[text] = true
 	l.log.Warn("what is watched changes whenever a generation comes up: it is handed over ever more seldom",
-		append(append([]any{"paths", text}, l.writtenLast(change.Since)...), "retry", r.pause, l.servesNow(), "do", notToWrite)...)
+		append(append([]any{"paths", text}, l.writtenLast(change.Since)...), "retry", pause, l.servesNow(), "do", notToWrite)...)
 }
 
-// written is what was written last, as far as that is known: saves of one file after
+// written is what was written, as far as that is known: saves of one file after
 // another are no change that each generation makes itself. Else it is where.
-func (l *Life) written(change Change) []string {
-	if files := l.world.Disk.Written(change.Since); len(files) > 0 {
-		return files
+func (l *Life) written(change Change) (all []what) {
+	for _, f := range l.world.Disk.Written(change.Since) {
+		if f.Came.After(l.recurs.began) {
+			all = append(all, what{f.In, true})
+		} else {
+			all = append(all, what{f.Path, false})
+		}
 	}
-	return change.Paths
+	if len(all) > 0 {
+		return all
+	}
+	for _, path := range change.Paths {
+		all = append(all, what{path, false})
+	}
+	return all
 }
+
+// namesSaid is how many files the log names.
+const namesSaid = 3
 
 // writtenLast is the field reason, as far as it is known what was written.
 func (l *Life) writtenLast(since time.Time) []any {
@@ -139,5 +193,9 @@ func (l *Life) writtenLast(since time.Time) []any {
 	if len(files) == 0 {
 		return nil
 	}
-	return []any{"reason", "written last: " + strings.Join(files, ", ")}
+	var paths []string
+	for _, f := range files[max(len(files)-namesSaid, 0):] {
+		paths = append(paths, f.Path)
+	}
+	return []any{"reason", "written last: " + strings.Join(paths, ", ")}
 }

@@ -174,6 +174,13 @@ type Change struct {
 	Since   time.Time // when it began to move
 }
 
+// Written is a file that was seen to be written, be it with what it held.
+type Written struct {
+	Path string
+	Came time.Time // when its name was new; zero where it is an old one
+	In   string    // the directory or glob in which it was
+}
+
 // Disk is what is watched, as it is now and not only where it has come to rest.
 type Disk interface {
 	// Moves counts how often it was seen to hold something else, or to have been
@@ -184,9 +191,9 @@ type Disk interface {
 	// is at rest. It does not wait.
 	Moving() bool
 
-	// Written names a few files of it that were last seen to be written, if that was
-	// since then. It does not wait.
-	Written(since time.Time) []string
+	// Written lists files of it that were seen to be written since then, the newest
+	// last; where they are many, not all of them. It does not wait.
+	Written(since time.Time) []Written
 
 	// Rest takes a look at all of it, whatever was or was not heard of it, and
 	// waits until it is at rest. It returns what it holds then, and Moves as of

@@ -93,6 +93,8 @@ type fate struct {
 	drops     int           // so many workers are lost as it loads, and replaced
 	dying     bool          // all its workers end as they load, for ever
 	writes    bool          // it writes what is watched as it loads
+	names     bool          // each time under another name
+	twice     bool          // and once more, elsewhere, as soon as it is ready
 	finish    time.Duration // how long it takes to end after TERM
 	deaf      bool          // it never ends after TERM, and INT does not reach its master then
 	numb      bool          // only force ends it
@@ -221,7 +223,14 @@ func (g *generation) Ready(ctx context.Context, hint int, report func(status.Wor
 	g.w.works(ctx)
 	report(status.Workers{All: g.workers})
 	if g.writes {
-		time.AfterFunc(g.load/2, func() { g.w.writes() })
+		file := life.Written{Path: "own/file"}
+		if g.names {
+			file = life.Written{Path: fmt.Sprintf("own/file_%d", g.pid), Came: time.Now().Add(g.load / 2), In: "own"}
+		}
+		time.AfterFunc(g.load/2, func() { g.w.writes("own", file) })
+	}
+	if g.twice {
+		time.AfterFunc(g.load+time.Second/2, func() { g.w.writes("late", life.Written{Path: "late/file"}) })
 	}
 	if err := g.loseSome(ctx, hint, report); err != nil {
 		return err
@@ -595,7 +604,7 @@ type world struct {
 	looking     time.Duration       // how long a look at it takes
 	tells       chan<- life.Change  // who is told of it
 	may         bool                // one more handoff may come, since it has moved and is what it was
-	wrote       []string            // the files that were written last
+	wrote       []life.Written      // the files that were written last
 	tooShort    time.Duration       // that a handoff was let take until it gave way, since one has succeeded
 	paused      time.Time           // until when a handoff waits for which each generation is the cause
 	tasks       []context.Context   // in which tasks have worked
@@ -754,6 +763,7 @@ func drawFate(r *rand.Rand, first bool) fate {
 		f.drops = 1 + own.IntN(f.workers)
 	}
 	f.dying, f.writes = chance(own, 5) && !first || chance(own, 1), chance(own, 10)
+	f.names = chance(own, 50)
 	if chance(r, 10) {
 		f.immortal = []int{1, 2, 3, 1_000_000}[r.IntN(4)]
 	}
@@ -894,7 +904,7 @@ func (w *world) Moving() bool {
 	return w.moving > 0
 }
 
-func (w *world) Written(time.Time) []string {
+func (w *world) Written(time.Time) []life.Written {
 	w.Lock()
 	defer w.Unlock()
 	return w.wrote
@@ -950,11 +960,11 @@ func (w *world) flaps() {
 
 // writes has what is watched hold something else, which is told when it has been
 // at rest.
-func (w *world) writes() {
+func (w *world) writes(path string, file life.Written) {
 	w.Lock()
 	w.note("a generation writes what is watched")
-	change := life.Change{Paths: []string{"own"}, Content: w.disk, Since: time.Now()}
-	w.wrote = []string{"own/file"}
+	change := life.Change{Paths: []string{path}, Content: w.disk, Since: time.Now()}
+	w.wrote = []life.Written{file}
 	change.Content[1]++
 	w.disk = change.Content
 	w.movesLocked()

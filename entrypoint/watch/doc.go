@@ -15,7 +15,8 @@
 //     bytes. Symlinks in it are followed. Empty directories, FIFOs, sockets and
 //     devices count for nothing. Names that match [Options.Ignore] are left
 //     out, and so are names that begin with two dots: these are the kubelet's
-//     own (..data), reached through the symlinks that count.
+//     own (..data), reached through the symlinks that count. What
+//     [Options.LeaveOut] names is left out, too.
 //   - Of a glob: the names that match, and their content. Where nothing does, it
 //     is gone.
 //   - Of a path that is gone, or can't be read: what it last was. A path that

@@ -50,8 +50,8 @@ func (l *look) file(at node) (record, error) {
 		return known, nil
 	}
 	r, err := l.read(at)
-	if err == nil && (!ok || known.mtime != r.mtime) && len(l.written) < maxWritten {
-		l.written = append(l.written, at.path)
+	if err == nil && (!ok || known.mtime != r.mtime) {
+		l.wrote(at.path)
 	}
 	if ok && errors.Is(err, unix.EACCES) {
 		l.fault(at.path, unreadable(err))

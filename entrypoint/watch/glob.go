@@ -12,15 +12,19 @@ import (
 // isGlob says whether a path has to be matched rather than followed.
 func isGlob(path string) bool { return strings.ContainsAny(path, `*?[\`) }
 
-// literal takes their meaning from all characters of a path.
+// Literal takes their meaning from all characters of a name, so that as a pattern
+// it matches itself.
+func Literal(name string) string { return literal.Replace(name) }
+
 var literal = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
 
 // matching is one walk to what a glob matches.
 type matching struct {
 	*look
-	sum  hash.Hash
-	any  bool
-	been map[visit]bool // where ** has been; also breaks symlink loops
+	pattern string
+	sum     hash.Hash
+	any     bool
+	been    map[visit]bool // where ** has been; also breaks symlink loops
 }
 
 // visit is a directory and how much of the glob was still to be matched there.
@@ -32,8 +36,9 @@ type visit struct {
 // glob returns the digest of all that a glob matches: of files, and of
 // directories with all below them. With no match it is ENOENT.
 func (l *look) glob(pattern string) (digest, error) {
+	defer func() { l.matched = match{} }()
 	parts := strings.Split(strings.Trim(pattern, "/"), "/")
-	m := matching{look: l, sum: sha256.New(), been: make(map[visit]bool)}
+	m := matching{look: l, pattern: pattern, sum: sha256.New(), been: make(map[visit]bool)}
 	root, err := l.lstat("/")
 	if err != nil {
 		return digest{}, err
@@ -98,7 +103,7 @@ func (m *matching) each(dir node, part string, f func(child node, base string) e
 		return err
 	}
 	for _, base := range names {
-		if ok, _ := path.Match(part, base); !ok || ignored(m.places.ignore, base) {
+		if ok, _ := path.Match(part, base); !ok || !m.matters(dir, base) {
 			continue
 		}
 		if err := m.ctx.Err(); err != nil {
@@ -116,6 +121,7 @@ func (m *matching) each(dir node, part string, f func(child node, base string) e
 }
 
 func (m *matching) match(at node, name string) error {
+	m.matched = match{m.pattern, at.path}
 	d, err := m.content(at)
 	if err != nil || d == (digest{}) {
 		return err

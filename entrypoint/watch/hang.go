@@ -67,7 +67,7 @@ func (w *Watcher) stalled(ctx context.Context) {
 	}
 	w.sayHung(h.path)
 	w.last = &look{records: h.known, sights: sights, faults: w.last.faults}
-	w.places = newPlaces(w.options.Ignore)
+	w.places = newPlaces(w.options)
 	if second {
 		w.start() // who waits for New has waited for one already
 	}

@@ -34,11 +34,16 @@ type look struct {
 	faults  map[string]fault // of the present entry; in the end, of all
 	buffer  []byte
 	torn    bool     // a file changed while it was read
-	written []string // files that are new, or were written since the look before, be it with what they held; few
+	written []wrote  // files that are new, or were written since the look before, be it with what they held; not all
+	left    []string // names that are not there any more; not all
+	newName string   // the present name, if it is new, or that of a directory that it is below; empty: none is
+	matched match    // of the present entry
 	reads   int64
 
 	dry   bool     // no file is to be read
 	to    []string // what the entries have resolved to
+	was   []string // the same at the look before
+	first bool     // there was none before, or little is known of it
 	files int      // how many files were looked at
 }
 
@@ -57,6 +62,8 @@ func newLook(ctx context.Context, p *places, entries []*entry, last *look) *look
 		listed:  last.lists,
 		lists:   make(map[inode]listing, len(last.lists)),
 		sights:  make([]sight, len(entries)),
+		was:     last.to,
+		first:   last.lists == nil,
 	}
 	for _, e := range entries {
 		l.entries = append(l.entries, *e)
@@ -103,6 +110,7 @@ func (l *look) everyEntry() {
 // conclude puts together what was seen.
 func (l *look) conclude() {
 	l.places.end()
+	l.leftMatches()
 	l.faults = make(map[string]fault)
 	for _, s := range l.sights {
 		maps.Copy(l.faults, s.faults)
@@ -110,7 +118,7 @@ func (l *look) conclude() {
 	if err := l.places.failure; err != nil {
 		l.fault("inotify", blindness(err))
 	}
-	l.before, l.listed, l.trees, l.buffer, l.table = nil, nil, nil, nil, nil // not needed any more
+	l.before, l.listed, l.trees, l.buffer, l.table, l.was = nil, nil, nil, nil, nil, nil // not needed any more
 }
 
 // entry returns the digest of what an entry leads to, or, where that can't be

@@ -27,6 +27,12 @@ type Options struct {
 	// for what a symlink points to. Nil ignores nothing; see [DefaultIgnore].
 	Ignore []string
 
+	// LeaveOut holds paths that never matter inside a watched directory or as the
+	// match of a glob: a directory, which is taken as it is written and followed, and
+	// a pattern of base names in it; see [Literal]. They don't hold for the names in
+	// Paths, nor for what a symlink points to.
+	LeaveOut []string
+
 	// Debounce is how long the content must have been quiet before a change
 	// of it is reported. 0 reports every state that was seen.
 	Debounce time.Duration
@@ -55,6 +61,11 @@ func parse(ctx context.Context, o Options) ([]*entry, error) {
 	for _, p := range o.Ignore {
 		if _, err := path.Match(p, ""); err != nil {
 			return nil, fmt.Errorf("ignore pattern %q: %w", p, err)
+		}
+	}
+	for _, p := range o.LeaveOut {
+		if _, err := path.Match(path.Base(p), ""); err != nil {
+			return nil, fmt.Errorf("path to leave out %q: %w", p, err)
 		}
 	}
 	var entries []*entry

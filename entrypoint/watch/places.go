@@ -27,8 +27,9 @@ const eventBuffer = 1024
 // buffer and in the kernel. In between they are the loop's, which must not wait
 // for a file system: what may is left to the next look.
 type places struct {
-	ignore []string
-	asking *asking // that of the look
+	ignore   []string
+	leaveOut []string
+	asking   *asking // that of the look
 
 	fs      *fsnotify.Watcher // nil where none could be had
 	failed  chan error        // what it could not do; see relay
@@ -80,8 +81,8 @@ func (pl *place) matters(name string, ignore []string) bool {
 	return false
 }
 
-func newPlaces(ignore []string) *places {
-	return &places{ignore: ignore, touched: make(map[inode]names)}
+func newPlaces(o Options) *places {
+	return &places{ignore: o.Ignore, leaveOut: o.LeaveOut, touched: make(map[inode]names)}
 }
 
 // begin begins a look.

@@ -84,7 +84,7 @@ func (r *Resolver) Resolve(ctx context.Context) []Resolved {
 // ask begins to look at an entry.
 func (r *Resolver) ask(i int) {
 	e := r.entries[i]
-	l := newLook(context.Background(), &places{ignore: r.options.Ignore, next: make(map[inode]*place)}, nil, new(look))
+	l := newLook(context.Background(), &places{ignore: r.options.Ignore, leaveOut: r.options.LeaveOut, next: make(map[inode]*place)}, nil, new(look))
 	l.dry = true
 	a := &answer{look: l, asked: time.Now(), done: make(chan struct{})}
 	r.asked[i] = a

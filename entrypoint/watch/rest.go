@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
-	"time"
 )
 
 // resting is somebody who waits for the content to be at rest.
@@ -94,35 +92,4 @@ func (w *Watcher) answerResting() {
 		r.answer <- a
 	}
 	w.resting = nil
-}
-
-// maxWritten is how many files are remembered that were written last.
-const maxWritten = 3
-
-// written are the files that were seen to be written last.
-type written struct {
-	mu    sync.Mutex
-	paths []string
-	at    time.Time // when the look began that saw the newest
-}
-
-func (w *written) keep(l *look) {
-	if len(l.written) == 0 {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.paths, w.at = l.written, l.began
-}
-
-// Written names a few of the files that were seen to be written last, be it with
-// what they held, where that was not before some time; else none. It may be called
-// from any goroutine.
-func (w *Watcher) Written(since time.Time) []string {
-	w.written.mu.Lock()
-	defer w.written.mu.Unlock()
-	if w.written.at.Before(since) {
-		return nil
-	}
-	return slices.Clone(w.written.paths)
 }

@@ -44,7 +44,7 @@ func TestRestSaysWhetherAnythingHasMoved(t *testing.T) {
 		if content != first || moves == before {
 			t.Errorf("%s: the same content: %v, moves %d, %d before", name, content == first, moves, before)
 		}
-		if files := s.Written(began); len(files) != 1 {
+		if files := s.Written(began); len(files) != 1 || files[0].In != "" {
 			t.Errorf("%s: written: %v", name, files)
 		}
 	}

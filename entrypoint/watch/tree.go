@@ -24,6 +24,7 @@ type child struct {
 	name   string
 	record record // if it is a file
 	digest digest // of what it leads to; zero if that counts for nothing
+	came   bool   // the name is new, and was not looked at yet
 }
 
 func (c child) compare(name string) int { return strings.Compare(c.name, name) }
@@ -52,7 +53,7 @@ func (l *look) tree(at node) (digest, error) {
 	removed := at.stat.Nlink == 0 // and mounted here: no event tells, reading it does
 	switch {
 	case !ok || all || list.unread || removed:
-		names, err := l.names(at.path)
+		names, err := l.names(at)
 		list.unread = ok && errors.Is(err, unix.EACCES)
 		if list.unread {
 			l.fault(at.path, unreadable(err))
@@ -62,7 +63,12 @@ func (l *look) tree(at node) (digest, error) {
 		if err != nil {
 			return digest{}, err
 		}
-		list.children, moved = l.renew(id, list.children, names), true
+		list.children, moved = l.renew(at, list.children, names), true
+		if !ok { // none is newer than the directory
+			for i := range list.children {
+				list.children[i].came = false
+			}
+		}
 	case len(news) > 0:
 		list.children, moved = l.amend(at, list.children, news)
 	case list.files:
@@ -77,34 +83,36 @@ func (l *look) tree(at node) (digest, error) {
 }
 
 // names returns the sorted names in a directory, without the ignored.
-func (l *look) names(dir string) ([]string, error) {
-	names, err := l.readNames(dir)
-	return slices.DeleteFunc(names, func(name string) bool { return ignored(l.places.ignore, name) }), err
+func (l *look) names(dir node) ([]string, error) {
+	names, err := l.readNames(dir.path)
+	return slices.DeleteFunc(names, func(name string) bool { return !l.matters(dir, name) }), err
 }
 
 // renew makes children of the sorted names that are in a directory now. A file
 // whose name no event has come for is what it was; one that was only renamed is
 // found again by its inode.
-func (l *look) renew(dir inode, old []child, present []string) []child {
+func (l *look) renew(dir node, old []child, present []string) []child {
 	children := make([]child, len(present))
 	for i, name := range present {
 		for len(old) > 0 && old[0].name < name {
-			l.remember(old[0])
+			l.leaves(dir, old[0])
 			old = old[1:]
 		}
 		children[i].name = name
 		if len(old) == 0 || old[0].name > name {
+			children[i].came = true
 			continue
 		}
-		if l.places.freshName(dir, name) {
+		if l.places.freshName(dir.inode(), name) {
 			children[i] = old[0]
 		} else {
 			l.remember(old[0])
+			children[i].digest = old[0].digest
 		}
 		old = old[1:]
 	}
 	for _, c := range old {
-		l.remember(c)
+		l.leaves(dir, c)
 	}
 	return children
 }
@@ -115,7 +123,7 @@ func (l *look) amend(dir node, children []child, news names) ([]child, bool) {
 	var came []child
 	left := make(names)
 	for name := range news {
-		if ignored(l.places.ignore, name) {
+		if !l.matters(dir, name) {
 			continue
 		}
 		i, known := slices.BinarySearchFunc(children, name, child.compare)
@@ -127,8 +135,9 @@ func (l *look) amend(dir node, children []child, news names) ([]child, bool) {
 		switch {
 		case known && gone(err):
 			left[name] = true
+			l.leaves(dir, children[i])
 		case !known && !gone(err):
-			came = append(came, child{name: name})
+			came = append(came, child{name: name, came: true})
 		}
 	}
 	if len(came)+len(left) == 0 {
@@ -153,12 +162,28 @@ func (l *look) update(dir node, list *listing) (moved bool) {
 		if l.ctx.Err() != nil {
 			break
 		}
-		d := l.child(dir, c)
+		d := l.named(dir, c)
 		moved = moved || d != c.digest
 		c.digest = d
 		list.files = list.files && c.record.good()
 	}
 	return moved
+}
+
+// named is the digest of a child. Where it is a file that is other than it was, it
+// was written, be it under another name.
+func (l *look) named(dir node, c *child) digest {
+	outer := l.newName
+	defer func() { l.newName = outer }()
+	if c.came && outer == "" {
+		l.newName = join(dir.path, c.name)
+	}
+	c.came = false
+	d := l.child(dir, c)
+	if d != c.digest && c.record.inode != (inode{}) {
+		l.wrote(join(dir.path, c.name))
+	}
+	return d
 }
 
 // sum digests the children of a directory.

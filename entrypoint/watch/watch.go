@@ -93,7 +93,7 @@ func New(ctx context.Context, o Options) (*Watcher, error) {
 	w := &Watcher{
 		options: o,
 		entries: entries,
-		places:  newPlaces(o.Ignore),
+		places:  newPlaces(o),
 		pace:    pace{debounce: o.Debounce},
 		over:    make(chan *look, len(entries)+1), // each that was given up has an entry wait for it
 		last:    &look{sights: make([]sight, len(entries))},
