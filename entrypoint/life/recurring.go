@@ -98,7 +98,9 @@ func (r *recurring) counts(at time.Time) int {
 // pause before the handoff for it; 0 if not each generation seems to come with all of
 // it.
 func (r *recurring) changed(all []what, counts int) (pause time.Duration) {
-	pause = maxRetry
+	if len(all) > 0 {
+		pause = maxRetry
+	}
 	for _, of := range all {
 		known := r.rows[of]
 		if known == nil {
