@@ -97,10 +97,13 @@ func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
 	l.did("spawned", next)
 
 	l.enter(status.Warm)
-	if err := next.Ready(warming, hint, l.workers); err != nil {
+	err = next.Ready(warming, hint, l.workers)
+	if err != nil && !inherits(old, next) {
 		return l.rollBack(old, next, err)
 	}
-	l.did("warmed", next)
+	if err == nil {
+		l.did("warmed", next)
+	}
 	if err := l.warmed(next, time.Since(begun)); err != nil {
 		return l.rollBack(old, next, err)
 	}
@@ -121,9 +124,11 @@ func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
 	return l.seeOff(ctx, old, next)
 }
 
-// inherits says whether a successor that is ready is all that there is: what becomes of
-// its soak, or of the wish for it, is of no matter any more.
-func inherits(old, next *generation) bool { return dead(old) && !dead(next) }
+// inherits says whether a successor is all that there is, and answers: what becomes of
+// some of its workers, of its soak, or of the wish for it, is of no matter any more.
+func inherits(old, next *generation) bool {
+	return dead(old) && !dead(next) && next.Workers().Ready > 0
+}
 
 // seeOff has the old generation retire, and waits until its successor has been
 // promoted.

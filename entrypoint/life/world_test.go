@@ -439,7 +439,7 @@ func (g *generation) Workers() status.Workers {
 	g.w.Lock()
 	defer g.w.Unlock()
 	w := status.Workers{All: g.workers, Ready: g.workers}
-	if !g.ready && (g.workers < 5 || g.w.adopted != nil) {
+	if !g.ready && (g.workers < 5 || g.w.adopted != nil || g.w.serving != nil && g.w.serving.dead()) {
 		w.Ready = 0 // of others some are
 	}
 	return w
