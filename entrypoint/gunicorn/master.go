@@ -176,10 +176,10 @@ func pauseFor(ctx context.Context, p *reaper.Process, wait time.Duration) error 
 // USR2 would kill it.
 func (m *Master) Handles(sig unix.Signal) bool { return handles(m.PID(), sig) }
 
-// Deliver sends sig as soon as the master handles it. It gives up when ctx or
-// the master ends.
+// Deliver sends sig as soon as the master handles it, and not only Python, which has a
+// handler for INT from its start. It gives up when ctx or the master ends.
 func (m *Master) Deliver(ctx context.Context, sig unix.Signal) error {
-	for !m.Handles(sig) {
+	for !m.Handles(sig) || !m.Handles(unix.SIGUSR2) { // the handlers are installed together
 		if err := pause(ctx, m.Process); err != nil {
 			return err
 		}

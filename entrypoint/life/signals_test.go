@@ -72,7 +72,8 @@ var states = []state{
 	{
 		name: "generation 1 warms", after: 3 * time.Second,
 		want: rows(
-			same("to 1, to command", life.TERM, life.INT, life.QUIT, "SIGCONT", "signal 40"),
+			same("to 1, to command", life.TERM, life.QUIT, "SIGCONT", "signal 40"),
+			same("to 1, to 1, to command", life.INT), // once more, when gunicorn handles it
 			same("later handoff", life.HUP, life.USR2),
 			same("later to 1", life.USR1, life.TTIN, life.TTOU)),
 	},
@@ -80,7 +81,8 @@ var states = []state{
 		name: "generation 1 warms, and its command has ended", after: 3 * time.Second,
 		special: func(w *world) { w.command.ends = true },
 		want: rows(
-			same("to 1", life.TERM, life.INT, life.QUIT, "SIGCONT", "signal 40"),
+			same("to 1", life.TERM, life.QUIT, "SIGCONT", "signal 40"),
+			same("to 1, to 1", life.INT),
 			same("later handoff", life.HUP, life.USR2),
 			same("later to 1", life.USR1, life.TTIN, life.TTOU)),
 	},

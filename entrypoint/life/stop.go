@@ -61,10 +61,15 @@ func (l *Life) terminate(sig Signal) {
 }
 
 // hurry passes a quick stop on. A master that has been told to finish before may
-// not listen any more (gunicorn 23 and older), so that its workers are told, too.
+// not listen any more (gunicorn 23 and older), so that its workers are told, too. One
+// that comes up may lose an INT, which Python takes before gunicorn does, and which an
+// import may drop: it gets another one when it handles that itself.
 func (l *Life) hurry(sig Signal) {
 	l.toAll(sig)
 	for _, g := range l.generations() {
+		if sig == INT && l.serving == nil {
+			l.deliver(g, sig)
+		}
 		if g.told.Load() && !dead(g) {
 			g.Hurry(sig, func(err error) { l.unsent(sig, g, err) })
 		}
