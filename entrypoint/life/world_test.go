@@ -371,9 +371,15 @@ func (g *generation) Successor() life.Generation {
 }
 func (g *generation) Forget()        { g.w.Lock(); g.next = nil; g.w.Unlock() }
 func (g *generation) Note()          {}
-func (g *generation) Spent() bool    { return g.termed && g.deaf && g.number%2 == 0 }
 func (g *generation) Preloads() bool { return g.preloads }
 func (g *generation) Logs() []string { return g.logs }
+
+// Spent is true of some that do not end by themselves.
+func (g *generation) Spent() bool {
+	g.w.Lock()
+	defer g.w.Unlock()
+	return g.termed && g.deaf && g.number%2 == 0
+}
 
 // sleepsOn is how much longer it takes no USR2, from when it got the first. It takes
 // it then, whoever waits for its successor.
