@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,12 +16,15 @@ import (
 // nobody is a user who owns nothing.
 const nobody = 65534
 
-// asUserTests are what an ordinary user runs, too. For such a user every
-// namespace comes from a user namespace, and nothing is readable but what
-// everybody may read.
-const asUserTests = "^TestScript$/^init$|^TestHandoff$/^gunicorn-27.0.1$/^sync$/^change$"
+// asUserTests are what an ordinary user runs, too: the scripts for which it matters who
+// runs them. For such a user every namespace comes from a user namespace, and nothing is
+// readable but what everybody may read.
+func asUserTests() string {
+	scripts := strings.ReplaceAll(strings.Join(privileged, "|"), "*", ".*")
+	return "^TestScript$/^init$/^(" + scripts + ")$|^TestHandoff$/^gunicorn-27.0.1$/^sync$/^change$"
+}
 
-// TestAsOrdinaryUser runs the scripts once more, without root's privileges.
+// TestAsOrdinaryUser runs them once more, without root's privileges.
 func TestAsOrdinaryUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("these are an ordinary user's tests already")
@@ -28,6 +32,7 @@ func TestAsOrdinaryUser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out of a short run")
 	}
+	t.Parallel()
 	bin := python(t, newest)
 	needOtherUser(t, bin)
 	stablehand, err := binary()
@@ -48,7 +53,8 @@ func TestAsOrdinaryUser(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	run := exec.CommandContext(ctx, test, "-test.run="+asUserTests, "-test.v", "-test.timeout=19m")
+	run := exec.CommandContext(ctx, test, "-test.run="+asUserTests(), "-test.v", "-test.timeout=19m",
+		"-test.parallel="+flag.Lookup("test.parallel").Value.String())
 	run.Dir = home
 	run.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home,
 		envBinary+"="+stablehand, envPython+"="+filepath.Dir(filepath.Dir(bin)))
