@@ -1,20 +1,16 @@
 package gunicorn
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/internal/proc"
-	"github.com/stablehand/stablehand/internal/small"
 	"github.com/stablehand/stablehand/reaper"
 )
 
@@ -97,29 +93,6 @@ func Adopt(r *reaper.Reaper, pidfile string, own Identity, kept Kept) (*Adopted,
 		a.removeSecond(next)
 		return found, err
 	}
-}
-
-// second is where a successor writes its pid before it is promoted.
-func second(pidfile string) string { return pidfile + ".2" }
-
-// readPid is the pid in a pidfile; 0 where there is no file, or none in it, which
-// gunicorn takes for stale, too.
-func readPid(pidfile string) (int, error) {
-	const most = 64 // more is no number
-	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
-	defer cancel()
-	b, _, err := small.Read(ctx, pidfile, most, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("gunicorn's pidfile: %w", err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || pid < 0 {
-		return 0, nil
-	}
-	return pid, nil
 }
 
 // among is what is to be adopted, given what the two pidfiles name.
@@ -208,18 +181,6 @@ func (m *Master) Leaving() bool {
 		time.Sleep(lookEvery)
 	}
 	return asleep > looks/2
-}
-
-// Spent says whether a master that has been told to go holds nothing any more that it
-// could finish: no worker, no socket on which it listens, and no child but a successor.
-func (m *Master) Spent() bool {
-	beats, err := heartbeats(m.PID())
-	if err != nil || len(beats) > 0 || m.listens() {
-		return false
-	}
-	children, err := proc.Children(m.PID())
-	next := m.next.Load()
-	return err == nil && !slices.ContainsFunc(children, func(pid int) bool { return next == nil || pid != next.PID() })
 }
 
 // take adopts a process, unless it has gone, or is one of our threads: those come
@@ -374,28 +335,6 @@ func (a adoption) heirOf(old int) (*Master, error) {
 		}
 	}
 	return nil, unread
-}
-
-// removeStale removes what gunicorn would take for the pidfile of a gunicorn that runs:
-// it asks no more than whether there is such a pid, and our own threads have some now.
-func (a adoption) removeStale(old int) error {
-	if old == 0 || unix.Kill(old, 0) != nil {
-		return nil
-	}
-	return os.Remove(a.pidfile)
-}
-
-// removeSecond removes a successor's pidfile that names none of the command's own. The
-// next successor would ask as little, and anybody may have that pid then. Where it
-// cannot be removed gunicorn says so, should it matter.
-func (a adoption) removeSecond(next int) {
-	if next == 0 {
-		return
-	}
-	if info, err := proc.Stat(next); err == nil && info.Alive() && a.examine(info) == nil {
-		return
-	}
-	_ = os.Remove(second(a.pidfile))
 }
 
 // Successor is one that is there already, whoever has asked for it; nil if there

@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/stablehand/stablehand/internal/deaf"
 	"github.com/stablehand/stablehand/internal/proc"
 	"github.com/stablehand/stablehand/reaper"
 )
@@ -297,26 +296,4 @@ func (m *Master) End(ctx context.Context, grace time.Duration) error {
 		}
 	}
 	return nil
-}
-
-// removePidfile removes the pidfile of a successor that has gone: the next one would
-// take whoever has that pid by then for a gunicorn that runs. It waits as long as ctx
-// allows.
-func (m *Master) removePidfile(ctx context.Context) {
-	if m.pidfile == "" {
-		return
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		deaf.Call(func() {
-			if pid, err := readPid(second(m.pidfile)); err == nil && pid == m.PID() {
-				_ = os.Remove(second(m.pidfile)) // else gunicorn says so, should it matter
-			}
-		})
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
 }
