@@ -33,11 +33,11 @@ const (
 
 // Run runs the command until its end, and returns the code to exit with. It
 // is to be called once in a process's life, which it takes over: its signals
-// and all its children.
+// and all its children. The signals are not given back: one that comes when all is
+// over would make another exit code of gunicorn's.
 func Run(c Config, command Command, log *slog.Logger) int {
 	signals := make(chan os.Signal, 128)
 	signal.Notify(signals, catchable(command.Managed && systemd.WatchdogEvery() > 0)...)
-	defer signal.Stop(signals)
 	settle()
 	proc.Hold()
 	if command.Managed {

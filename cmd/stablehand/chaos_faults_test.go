@@ -58,7 +58,7 @@ func (r *round) some(s strike, l *lot) []int {
 // all that is left of its generation.
 func (r *round) kill(l lot, pids ...int) {
 	e := r.excuse("killed")
-	committed := r.saw(logMarks["retire"])
+	committed := r.committed()
 	r.say("SIGKILL to %v of generation %d", pids, l.number)
 	send(syscall.SIGKILL, pids...)
 	r.excuseUntil(e, time.Now().Add(slack))
@@ -90,7 +90,7 @@ func (r *round) bereaved(l lot, since time.Time, committed bool) {
 		r.mu.Unlock()
 	case after:
 		r.doomed(doom{since: since, codes: []int{killed}})
-	case before && !committed && !r.saw(logMarks["retire"]): // rolled back
+	case before && !committed && !r.committed(): // rolled back
 	case before && !committed:
 		r.doomed(doom{since: since, codes: []int{killed}})
 	default:

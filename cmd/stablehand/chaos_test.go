@@ -512,6 +512,20 @@ func (r *round) saw(pattern *regexp.Regexp) bool {
 	return pattern.MatchString(r.p.logged()[r.mark:])
 }
 
+// committed says whether the last handoff since the act began has come so far that its
+// successor serves.
+func (r *round) committed() bool {
+	text := r.p.logged()[r.mark:]
+	last := func(step string) int {
+		all := logMarks[step].FindAllStringIndex(text, -1)
+		if len(all) == 0 {
+			return -1
+		}
+		return all[len(all)-1][0]
+	}
+	return last("retire") > last("spawn")
+}
+
 // settle waits until all is as it should be, with what is on disk or a last good
 // content.
 func (r *round) settle() {
