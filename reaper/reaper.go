@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"sync"
 	"sync/atomic"
@@ -80,19 +79,47 @@ func (r *Reaper) Close() {
 }
 
 // Start starts a command, followed from its first instant. argv[0] is looked
-// up in PATH if it has no slash. The error wraps exec.ErrNotFound or
-// fs.ErrNotExist where there is no such program.
+// up in the PATH of its environment if it has no slash, and is taken from its
+// directory otherwise. The error wraps exec.ErrNotFound or fs.ErrNotExist where there
+// is no such program.
+//
+// It waits until the command runs. Where a file system that does not answer keeps that
+// from coming, this may hold up all of us: until the child has exec'd the Go runtime
+// cannot stop the thread that has forked it, as it has to now and then. So ask before.
 func (r *Reaper) Start(argv []string, attr *syscall.ProcAttr) (*Process, error) {
-	path, err := exec.LookPath(argv[0])
+	path, err := Program(argv[0], attr)
 	if err != nil {
 		return nil, err
 	}
 	p, err := (*Process)(nil), errClosed
-	r.do(func() { p, err = r.fork(path, argv, attr) })
+	if !r.told {
+		r.do(func() {
+			if c := fork(path, argv, attr); c.err != nil {
+				err = c.err
+			} else {
+				p, err = r.follow(c.pid, c.pidfd)
+			}
+		})
+		return p, err
+	}
+	forked := make(chan child)
+	go func() { forked <- fork(path, argv, attr) }() // not by our caller's thread, whose blocked signals it would inherit
+	c := <-forked
+	if c.err != nil {
+		return nil, c.err
+	}
+	r.do(func() { p, err = r.follow(c.pid, c.pidfd) })
 	return p, err
 }
 
-func (r *Reaper) fork(path string, argv []string, attr *syscall.ProcAttr) (*Process, error) {
+// child is what comes of a fork.
+type child struct {
+	pid, pidfd int
+	err        error
+}
+
+// fork starts a program.
+func fork(path string, argv []string, attr *syscall.ProcAttr) child {
 	pidfd := -1
 	with := *attr
 	sys := syscall.SysProcAttr{}
@@ -103,9 +130,9 @@ func (r *Reaper) fork(path string, argv []string, attr *syscall.ProcAttr) (*Proc
 	with.Sys = &sys
 	pid, err := syscall.ForkExec(path, argv, &with)
 	if err != nil {
-		return nil, &os.PathError{Op: "run", Path: path, Err: err}
+		err = &os.PathError{Op: "run", Path: path, Err: err}
 	}
-	return r.follow(pid, pidfd)
+	return child{pid, pidfd, err}
 }
 
 // Open follows a process that somebody else started. For as long as it is

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stablehand/stablehand/internal/deaf"
 	"github.com/stablehand/stablehand/internal/proc"
 )
 
@@ -345,6 +346,63 @@ func TestMissingProgramIsTold(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no-such-program") {
 		t.Errorf("error %v does not name the program", err)
 	}
+}
+
+// A command's program is looked for where the command begins, with its own PATH, and
+// not where we are.
+func TestProgramIsLookedUpAsAShellWouldThere(t *testing.T) {
+	dir := t.TempDir()
+	for _, sub := range []string{"ours", "theirs", "here/bin"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for file, code := range map[string]string{"ours/prog": "1", "theirs/prog": "2", "here/bin/prog": "3", "here/prog": "4"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte("#!/bin/sh\nexit "+code+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+"/ours")
+	r := newReaper(t, pidfdsTell())
+	for _, one := range []struct {
+		word, path string
+		code       int
+	}{
+		{"prog", "PATH=" + dir + "/none:" + dir + "/theirs", 2},
+		{"prog", "PATH=bin", 3},
+		{"prog", "PATH=:" + dir + "/theirs", 4},
+		{"bin/prog", "PATH=" + dir + "/theirs", 3},
+		{"./prog", "", 4},
+		{dir + "/theirs/prog", "", 2},
+	} {
+		p, err := r.Start([]string{one.word}, &syscall.ProcAttr{Dir: dir + "/here", Env: []string{"PATH=/nowhere", one.path}})
+		if err != nil {
+			t.Errorf("%s with %s: %v", one.word, one.path, err)
+		} else if code := p.Status().ExitCode(); code != one.code {
+			t.Errorf("%s with %s exits with %d, want %d", one.word, one.path, code, one.code)
+		}
+	}
+	if _, err := r.Start([]string{"prog"}, &syscall.ProcAttr{Env: []string{"PATH=" + dir}}); !errors.Is(err, exec.ErrNotFound) {
+		t.Errorf("error %v of a program that is in our PATH only, want exec.ErrNotFound", err)
+	}
+	p, err := r.Start([]string{"prog"}, &syscall.ProcAttr{})
+	if err != nil || p.Status().ExitCode() != 1 {
+		t.Errorf("with our own environment: %v", err)
+	}
+}
+
+// Who starts a command may do so on a thread that takes no signal: the command takes
+// them all the same.
+func TestNoSignalIsBlockedInACommand(t *testing.T) {
+	kernels(t, func(t *testing.T, told bool) {
+		r := newReaper(t, told)
+		deaf.Call(func() {
+			p, err := r.Start([]string{"/bin/sh", "-c", "exec grep -q '^SigBlk:.0*$' /proc/self/status"}, &syscall.ProcAttr{})
+			if err != nil || p.Status().ExitCode() != 0 {
+				t.Errorf("signals are blocked in it: %v", err)
+			}
+		})
+	})
 }
 
 // The child that a failed start leaves is reaped, whoever comes first to it.

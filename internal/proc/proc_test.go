@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(starved) != "" {
 		os.Exit(starve(os.Getenv(starved) == "reserve"))
 	}
+	if os.Getenv(envShares) != "" {
+		os.Exit(tellShares(os.Getenv(envShares)))
+	}
 	os.Exit(m.Run())
 }
 

@@ -184,6 +184,9 @@ func Descriptors(pid int) ([]Descriptor, error) {
 	return list, nil
 }
 
+// Socket is the target of a descriptor of a socket.
+func Socket(inode uint64) string { return fmt.Sprintf("socket:[%d]", inode) }
+
 // Appended lists the paths of the files that a process has open for appending,
 // and of those that it writes its output and its errors to, in the order of its
 // descriptors: where its log may stand. Devices and what has been removed are left
@@ -193,7 +196,7 @@ func Appended(pid int) (paths []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(descriptors, func(a, b Descriptor) int { return a.number() - b.number() })
+	slices.SortFunc(descriptors, func(a, b Descriptor) int { return a.Number() - b.Number() })
 	for _, d := range descriptors {
 		file := strings.HasPrefix(d.Target, "/") && !strings.HasPrefix(d.Target, "/dev/") && !strings.HasSuffix(d.Target, " (deleted)")
 		if !file || slices.Contains(paths, d.Target) {
@@ -203,15 +206,15 @@ func Appended(pid int) (paths []string, err error) {
 		if err != nil {
 			return paths, err
 		}
-		if flags&unix.O_APPEND != 0 || d.number() <= 2 && flags&unix.O_ACCMODE != unix.O_RDONLY {
+		if flags&unix.O_APPEND != 0 || d.Number() <= 2 && flags&unix.O_ACCMODE != unix.O_RDONLY {
 			paths = append(paths, d.Target)
 		}
 	}
 	return paths, nil
 }
 
-// number is the descriptor's own.
-func (d Descriptor) number() int {
+// Number is the descriptor's own.
+func (d Descriptor) Number() int {
 	n, _ := strconv.Atoi(path.Base(d.Link)) // the kernel writes nothing else
 	return n
 }
@@ -219,7 +222,7 @@ func (d Descriptor) number() int {
 // flags are those that a descriptor of a process was opened with; 0 where it has
 // been closed meanwhile.
 func (d Descriptor) flags(pid int) (uint64, error) {
-	b, err := readFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, d.number()))
+	b, err := readFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, d.Number()))
 	if err := because(pid, "look at a descriptor of", err); err != nil {
 		if gone(err) {
 			return 0, nil
@@ -231,5 +234,5 @@ func (d Descriptor) flags(pid int) (uint64, error) {
 			return strconv.ParseUint(strings.TrimSpace(value), 8, 64)
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/fdinfo/%d has no flags", pid, d.number())
+	return 0, fmt.Errorf("/proc/%d/fdinfo/%d has no flags", pid, d.Number())
 }

@@ -37,13 +37,13 @@ func crowded(more int, limit string, most, there int) error {
 // RLIMIT_NPROC. What cannot be read is no obstacle, and no error: the kernel
 // will have the last word.
 func Room(pid, more int) error {
-	for _, dir := range pidsGroups(pid) {
+	for _, dir := range groupsOf(pid, "pids") {
 		most, err := readNumber(dir + "/pids.max") // "max" is none, and the root has no limit
 		there, err2 := readNumber(dir + "/pids.current")
 		if err != nil || err2 != nil {
 			continue
 		}
-		if err := crowded(more, "pids.max of "+dir, most, there); err != nil {
+		if err := crowded(more, "pids.max of "+dir, int(most), int(there)); err != nil {
 			return err
 		}
 	}
@@ -58,18 +58,18 @@ func Room(pid, more int) error {
 	return crowded(more, fmt.Sprintf("RLIMIT_NPROC of process %d", pid), most, threadsOf(uid))
 }
 
-func readNumber(file string) (int, error) {
+func readNumber(file string) (int64, error) {
 	b, err := readFile(file)
 	if err != nil {
 		return 0, err
 	}
-	return strconv.Atoi(string(bytes.TrimSpace(b)))
+	return strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64)
 }
 
-// pidsGroups lists the directories of the control groups that limit how many
-// processes there are beside one: its own, then those above it. There may be two
-// hierarchies, where version 1 has the controller and version 2 is mounted, too.
-func pidsGroups(pid int) []string {
+// groupsOf lists the directories of the control groups by which a controller limits a
+// process: its own, then those above it. There may be two hierarchies, where version 1 has
+// the controller and version 2 is mounted, too.
+func groupsOf(pid int, controller string) []string {
 	groups, err := readFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	mounts, err2 := readFile("/proc/self/mountinfo")
 	if err != nil || err2 != nil {
@@ -82,16 +82,20 @@ func pidsGroups(pid int) []string {
 		if len(parts) < 3 {
 			continue
 		}
-		if isV2 := parts[0] == "0"; isV2 || slices.Contains(strings.Split(parts[1], ","), "pids") {
-			dirs = append(dirs, groupDirs(string(mounts), isV2, parts[2])...)
+		switch {
+		case parts[0] == "0":
+			dirs = append(dirs, groupDirs(string(mounts), "", parts[2])...)
+		case slices.Contains(strings.Split(parts[1], ","), controller):
+			dirs = append(dirs, groupDirs(string(mounts), controller, parts[2])...)
 		}
 	}
 	return dirs
 }
 
 // groupDirs lists where a control group and those above it are mounted, as far
-// up as the mount goes.
-func groupDirs(mountinfo string, isV2 bool, group string) []string {
+// up as the mount goes. The controller is that of a hierarchy of version 1; empty for
+// version 2.
+func groupDirs(mountinfo, controller, group string) []string {
 	for line := range strings.Lines(mountinfo) {
 		// 39 31 0:36 ROOT POINT rw,relatime shared:5 - TYPE SOURCE OPTIONS
 		before, after, _ := strings.Cut(line, " - ")
@@ -99,8 +103,11 @@ func groupDirs(mountinfo string, isV2 bool, group string) []string {
 		if len(left) < 5 || len(right) < 3 {
 			continue
 		}
-		isPids := right[0] == "cgroup" && slices.Contains(strings.Split(right[2], ","), "pids")
-		if isV2 != (right[0] == "cgroup2") || !isV2 && !isPids {
+		is := right[0] == "cgroup2"
+		if controller != "" {
+			is = right[0] == "cgroup" && slices.Contains(strings.Split(right[2], ","), controller)
+		}
+		if !is {
 			continue
 		}
 		below, ok := belowRoot(unescape(left[3]), group)

@@ -25,25 +25,25 @@ func TestGroupsAreFoundWhereTheyAreMounted(t *testing.T) {
 		blank  = `41 31 0:38 / /mnt/my\040groups rw - cgroup2 cgroup2 rw` + "\n"
 	)
 	for name, test := range map[string]struct {
-		mounts string
-		isV2   bool
-		group  string
-		want   []string
+		mounts     string
+		controller string
+		group      string
+		want       []string
 	}{
-		"version 1":                         {other + v1 + v2, false, "/a/b", []string{"/sys/fs/cgroup/pids/a/b", "/sys/fs/cgroup/pids/a", "/sys/fs/cgroup/pids"}},
-		"version 1, in Docker":              {other + docker, false, "/docker/a", []string{"/sys/fs/cgroup/pids"}},
-		"version 1, below Docker's":         {docker, false, "/docker/a/b", []string{"/sys/fs/cgroup/pids/b", "/sys/fs/cgroup/pids"}},
-		"version 1, beside Docker's":        {docker, false, "/docker/ab", nil},
-		"version 1, not mounted":            {other + v2, false, "/a", nil},
-		"version 2":                         {v1 + v2, true, "/a", []string{"/sys/fs/cgroup/a", "/sys/fs/cgroup"}},
-		"version 2, in a namespace":         {v2, true, "/", []string{"/sys/fs/cgroup"}},
-		"version 2, outside the namespace":  {v2, true, "/../other", nil},
-		"version 2, mounted above":          {above, true, "/", []string{"/sys/fs/cgroup"}},
-		"version 2, mounted above, outside": {above, true, "/../../x", []string{"/sys/fs/cgroup/x", "/sys/fs/cgroup"}},
-		"version 2, by a name with a blank": {blank, true, "/", []string{"/mnt/my groups"}},
+		"version 1":                         {other + v1 + v2, "pids", "/a/b", []string{"/sys/fs/cgroup/pids/a/b", "/sys/fs/cgroup/pids/a", "/sys/fs/cgroup/pids"}},
+		"version 1, in Docker":              {other + docker, "pids", "/docker/a", []string{"/sys/fs/cgroup/pids"}},
+		"version 1, below Docker's":         {docker, "pids", "/docker/a/b", []string{"/sys/fs/cgroup/pids/b", "/sys/fs/cgroup/pids"}},
+		"version 1, beside Docker's":        {docker, "pids", "/docker/ab", nil},
+		"version 1, not mounted":            {other + v2, "pids", "/a", nil},
+		"version 2":                         {v1 + v2, "", "/a", []string{"/sys/fs/cgroup/a", "/sys/fs/cgroup"}},
+		"version 2, in a namespace":         {v2, "", "/", []string{"/sys/fs/cgroup"}},
+		"version 2, outside the namespace":  {v2, "", "/../other", nil},
+		"version 2, mounted above":          {above, "", "/", []string{"/sys/fs/cgroup"}},
+		"version 2, mounted above, outside": {above, "", "/../../x", []string{"/sys/fs/cgroup/x", "/sys/fs/cgroup"}},
+		"version 2, by a name with a blank": {blank, "", "/", []string{"/mnt/my groups"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, groupDirs(test.mounts, test.isV2, test.group)); diff != "" {
+			if diff := cmp.Diff(test.want, groupDirs(test.mounts, test.controller, test.group)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

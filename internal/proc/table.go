@@ -2,8 +2,13 @@ package proc
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/internal/sockdiag"
 )
 
 // All lists the pids of all processes that we may see.
@@ -68,38 +73,69 @@ func Listening(pid int) (targets []string, err error) {
 	for _, d := range descriptors {
 		has[d.Target] = true
 	}
+	found, asked := tcpListening(pid)
 	for _, table := range tables {
-		b, err := readFile(fmt.Sprintf("/proc/%d/net/%s", pid, table.name))
-		err = because(pid, "list the sockets of", err)
-		if gone(err) {
-			continue // without IPv6, say, there is no such table
+		if asked && table.tcp {
+			continue
 		}
+		more, err := table.listening(pid)
 		if err != nil {
 			return nil, err
 		}
-		for line := range strings.Lines(string(b)) {
-			fields := strings.Fields(line)
-			if len(fields) <= table.inode || fields[table.column] != table.listens {
-				continue
-			}
-			if target := "socket:[" + fields[table.inode] + "]"; has[target] {
-				targets = append(targets, target)
-			}
+		found = append(found, more...)
+	}
+	for _, inode := range found {
+		if target := "socket:[" + inode + "]"; has[target] {
+			targets = append(targets, target)
 		}
 	}
 	return targets, nil
 }
 
+// tcpListening are the inodes of the TCP sockets that listen where a process is, as the
+// kernel tells who asks in the same network namespace. Its lists, which hold each
+// connection that has ended lately, too, have to do elsewhere.
+func tcpListening(pid int) (inodes []string, asked bool) {
+	ours, err := os.Readlink("/proc/self/ns/net")
+	its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil || err2 != nil || ours != its {
+		return nil, false
+	}
+	list, err := sockdiag.ListTCP([]byte{unix.AF_INET, unix.AF_INET6}, 0, sockdiag.Listening)
+	for _, one := range list {
+		inodes = append(inodes, strconv.FormatUint(uint64(one.Inode), 10))
+	}
+	return inodes, err == nil
+}
+
 // tables are where the kernel lists sockets that may listen: which column says so,
 // by which value, and which has the inode. See proc_pid_net(5): st of TCP is
 // TCP_LISTEN, Flags of unix sockets have SO_ACCEPTCON.
-var tables = []struct {
+var tables = []table{
+	{"tcp", true, 3, "0A", 9},
+	{"tcp6", true, 3, "0A", 9},
+	{"unix", false, 3, "00010000", 6},
+}
+
+type table struct {
 	name    string
+	tcp     bool
 	column  int
 	listens string
 	inode   int
-}{
-	{"tcp", 3, "0A", 9},
-	{"tcp6", 3, "0A", 9},
-	{"unix", 3, "00010000", 6},
+}
+
+// listening are the inodes of the sockets in the table that listen.
+func (t table) listening(pid int) (inodes []string, err error) {
+	b, err := readFile(fmt.Sprintf("/proc/%d/net/%s", pid, t.name))
+	err = because(pid, "list the sockets of", err)
+	if gone(err) {
+		return nil, nil // without IPv6, say, there is no such table
+	}
+	for line := range strings.Lines(string(b)) {
+		if fields := strings.Fields(line); len(fields) > t.inode && fields[t.column] == t.listens {
+			inodes = append(inodes, fields[t.inode])
+		}
+	}
+	return inodes, err
 }

@@ -39,7 +39,7 @@ func Read(ctx context.Context, path string, most int64, flags int) (content []by
 	answered := make(chan answer, 1)
 	go deaf.Call(func() {
 		var a answer
-		a.content, a.info, a.err = read(path, most, flags)
+		a.content, a.info, a.err = read(unix.AT_FDCWD, path, most, flags)
 		answered <- a
 	})
 	select {
@@ -50,9 +50,15 @@ func Read(ctx context.Context, path string, most int64, flags int) (content []by
 	}
 }
 
+// ReadAt reads a file as Read does, whose path is below a directory that is open
+// (openat(2)). It takes as long as the file system does.
+func ReadAt(dir *os.File, path string, most int64, flags int) (content []byte, info fs.FileInfo, err error) {
+	return read(int(dir.Fd()), path, most, flags)
+}
+
 // read does not wait for who should write to a pipe (O_NONBLOCK).
-func read(path string, most int64, flags int) ([]byte, fs.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
+func read(dir int, path string, most int64, flags int) ([]byte, fs.FileInfo, error) {
+	f, err := openAt(dir, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC|flags)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -66,6 +72,20 @@ func read(path string, most int64, flags int) ([]byte, fs.FileInfo, error) {
 	}
 	content, err := io.ReadAll(io.LimitReader(f, most))
 	return content, info, err
+}
+
+// openAt is os.OpenFile below a directory. It begins anew where a signal came, as
+// that does, such as Go's own SIGURG while a FUSE file system is asked.
+func openAt(dir int, path string, flags int) (*os.File, error) {
+	for {
+		fd, err := unix.Openat(dir, path, flags, 0)
+		if err == nil {
+			return os.NewFile(uintptr(fd), path), nil
+		}
+		if err != unix.EINTR {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
 }
 
 // Write puts a file in the place of another one, or of none, for our own user

@@ -47,6 +47,32 @@ func TestWhateverIsThereIsReadAtOnce(t *testing.T) {
 	}
 }
 
+func TestAFileIsReadInADirectoryThatIsOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "before")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(path, 0o700))
+	dir, err := os.Open(path)
+	must(err)
+	defer dir.Close()
+	must(os.WriteFile(filepath.Join(path, "file"), []byte("12\n"), 0o600))
+	must(unix.Mkfifo(filepath.Join(path, "fifo"), 0o600))
+	must(os.Rename(path, path+" and after"))
+	for name, want := range map[string]struct {
+		content string
+		err     error
+	}{"file": {"12", nil}, "fifo": {"", ErrNoFile}, "none": {"", fs.ErrNotExist}} {
+		b, _, err := ReadAt(dir, name, 2, 0)
+		if string(b) != want.content || !errors.Is(err, want.err) {
+			t.Errorf("%s: %q, %v, want %q, %v", name, b, err, want.content, want.err)
+		}
+	}
+}
+
 func TestWhatIsWrittenIsThereWholeOrNotAtAll(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
