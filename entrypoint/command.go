@@ -17,6 +17,7 @@ type Command struct {
 	Managed bool   // a handoff is possible; any other command just gets an init
 	Pidfile string // where gunicorn writes its pid, if anywhere
 
+	Binds   string // the words that tell gunicorn where to listen, if any
 	Chdir   string // where gunicorn works, of --chdir
 	CmdArgs string // the value of GUNICORN_CMD_ARGS, as gunicorn gets it
 }
@@ -36,19 +37,34 @@ func ReadCommand(words []string, c Config, gunicornArgs string) (Command, error)
 	command := Command{
 		Argv:    argv,
 		Named:   said.Named,
-		Managed: said.Named || len(c.Watch) > 0,
+		Managed: said.Named || len(c.Watch) > 0 || len(c.Bind) > 0,
 		Pidfile: said.PidfilePath(),
 
+		Binds:   said.Bind,
 		Chdir:   said.Chdir,
 		CmdArgs: gunicornArgs,
 	}
-	switch {
-	case command.Managed && said.Daemon != "":
-		return Command{}, fmt.Errorf("%s makes gunicorn leave the container's foreground, where stablehand can look after it: remove it", shown("", said.Daemon))
-	case command.Managed && said.Reload:
-		return Command{}, fmt.Errorf("--reload has gunicorn's workers end themselves when a file is saved, and one with an error in it ends the container: remove it, and name what matters in %sWATCH, such as %[1]sWATCH=**/*.py", Prefix)
+	if command.Managed {
+		if err := refuse(said, c); err != nil {
+			return Command{}, err
+		}
 	}
 	return command, nil
+}
+
+// refuse is the error of words with which gunicorn cannot be looked after.
+func refuse(said gunicorn.Words, c Config) error {
+	switch {
+	case said.Daemon != "":
+		return fmt.Errorf("%s makes gunicorn leave the container's foreground, where stablehand can look after it: remove it", shown("", said.Daemon))
+	case said.Reload:
+		return fmt.Errorf("--reload has gunicorn's workers end themselves when a file is saved, and one with an error in it ends the container: remove it, and name what matters in %sWATCH, such as %[1]sWATCH=**/*.py", Prefix)
+	case len(c.Bind) > 0 && said.Pidfile != "":
+		return fmt.Errorf("--pid names one file, and with %sBIND there are two generations at times, each with a pid of its own: remove it", Prefix)
+	case len(c.Bind) > 0 && said.ReusePort:
+		return fmt.Errorf("--reuse-port has gunicorn's workers open sockets of their own, beside those of %sBIND: remove it", Prefix)
+	}
+	return nil
 }
 
 // identity is by what a gunicorn that runs is known to be this command's.

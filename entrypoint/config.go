@@ -18,6 +18,7 @@ import (
 	"github.com/sethvargo/go-envconfig"
 
 	"github.com/stablehand/stablehand/entrypoint/life"
+	"github.com/stablehand/stablehand/entrypoint/sockets"
 	"github.com/stablehand/stablehand/entrypoint/systemd"
 	"github.com/stablehand/stablehand/entrypoint/watch"
 )
@@ -30,12 +31,17 @@ const Prefix = "STABLEHAND_"
 // prints, and of the table in the README.
 type Config struct {
 	App          App           `env:"APP" want:"module:callable, such as app:app or mysite.wsgi:application" help:"module:callable, where no words are given"`
+	Bind         Addresses     `env:"BIND" want:"addresses, such as 0.0.0.0:8000, [::]:8000 or unix:/run/app.sock, with commas between them" help:"comma-separated addresses that stablehand opens itself, host:port, [::]:port or unix:/path, and hands to each generation, which is begun afresh; if not set, gunicorn opens its own, and hands over by USR2"`
+	EnvFile      []string      `env:"ENV_FILE" help:"with BIND: comma-separated files of NAME=value lines, or directories with a file for each variable; read for each generation, and watched"`
 	Watch        []string      `env:"WATCH" help:"comma-separated files, directories (recursive) and globs whose content matters"`
 	WatchIgnore  []string      `env:"WATCH_IGNORE, default=*~,#*#,.#*,.*.sw?,4913,___jb_*___,.goutput*,.nfs*,.DS_Store,.git,.hg,.svn,.jj,__pycache__,*.py[co]" help:"names that never matter inside a watched directory; a value replaces the default"`
 	WatchPoll    time.Duration `env:"WATCH_POLL, default=0" help:"also look every so often, for mounts that send no events (NFS, some desktop file sharing); 0 = never"`
 	Debounce     time.Duration `env:"DEBOUNCE, default=250ms" help:"the content must have been quiet this long"`
-	ReadyTimeout time.Duration `env:"READY_TIMEOUT, default=2m" help:"how long a generation may take to get ready; where gunicorn is not among the words, also to appear before HUP and USR2 are the command's own" min:"1ms"`
+	ReadyTimeout time.Duration `env:"READY_TIMEOUT, default=2m" help:"how long a generation may take to get ready, PROBE included; where gunicorn is not among the words, also to appear before HUP and USR2 are the command's own" min:"1ms"`
+	Probe        Probe         `env:"PROBE" want:"a URL without user and fragment, such as http://localhost/healthz or https://example.org/healthz" help:"http://HOST/path or https://HOST/path, asked of each new generation when its workers are ready, until the status of an answer is 2xx or 3xx; HOST is the Host header, and the connection goes to that generation itself"`
+	Memory       Memory        `env:"MEMORY, default=warn" want:"off, warn, wait or shrink" help:"before a handoff, where there is no memory for two generations: warn, wait for room until READY_TIMEOUT, or shrink the old generation first, a worker at a time; off: do not look"`
 	Soak         time.Duration `env:"SOAK, default=0" help:"both generations serve this long before the old one goes; a worker lost meanwhile rolls back"`
+	Drain        time.Duration `env:"DRAIN, default=1s" help:"with BIND: how long an old generation that gets nothing new may hold its connections before TERM"`
 	Jitter       time.Duration `env:"JITTER, default=0" help:"wait a random part of this before a handoff that a file change began, so that a fleet does not move at once"`
 	Retry        time.Duration `env:"RETRY, default=10s" help:"first pause before a failed handoff is tried again; doubles up to 5m, also for a handoff that was asked for; a new change starts afresh; 0 = never"`
 	StopDelay    time.Duration `env:"STOP_DELAY, default=0" help:"keep serving this long after SIGTERM, while load balancers take the pod out"`
@@ -58,6 +64,47 @@ func (a *App) UnmarshalText(text []byte) error {
 	}
 	*a = App(text)
 	return nil
+}
+
+// Memory is what is done where there is no memory for two generations.
+type Memory life.Room
+
+// UnmarshalText takes one of those that there are.
+func (m *Memory) UnmarshalText(text []byte) error {
+	switch room := life.Room(text); room {
+	case life.Off, life.Warn, life.Wait, life.Shrink:
+		*m = Memory(room)
+		return nil
+	}
+	return fmt.Errorf("no %q is known", text)
+}
+
+// Addresses are where stablehand listens for its generations.
+type Addresses []sockets.Address
+
+// UnmarshalText takes nothing, or addresses with commas between them.
+func (a *Addresses) UnmarshalText(text []byte) error {
+	*a = nil
+	for word := range strings.SplitSeq(string(text), ",") {
+		if word = strings.TrimSpace(word); word == "" {
+			continue
+		}
+		address, err := sockets.ParseAddress(word)
+		if err != nil {
+			return err
+		}
+		*a = append(*a, address)
+	}
+	return nil
+}
+
+// String is the addresses as they are written.
+func (a Addresses) String() string {
+	var words []string
+	for _, address := range a {
+		words = append(words, address.String())
+	}
+	return strings.Join(words, ",")
 }
 
 // Address is where to listen: host:port, or :port for every address.
@@ -100,6 +147,9 @@ func ReadConfig(environ []string) (Config, []error) {
 			errs = append(errs, err)
 		}
 		delete(values, key(field))
+	}
+	if len(c.EnvFile) > 0 && len(c.Bind) == 0 && len(errs) == 0 {
+		errs = append(errs, fmt.Errorf("%sENV_FILE=%q: gunicorn's own successors have its environment for ever: set %[1]sBIND, too", Prefix, strings.Join(c.EnvFile, ",")))
 	}
 	for name, value := range values {
 		if !kubernetesLink(name, value) {
@@ -163,7 +213,7 @@ func readField(into reflect.Value, field reflect.StructField, values map[string]
 		want, err = "commas between paths", errors.New("not split by commas")
 	}
 	if err != nil {
-		return fmt.Errorf("%s%s=%q: want %s", Prefix, key(field), values[key(field)], want)
+		return fmt.Errorf("%s%s=%q: want %s", Prefix, key(field), password.ReplaceAllString(values[key(field)], "$1:"+hidden+"@"), want)
 	}
 	into.Set(value)
 	return nil
@@ -210,15 +260,24 @@ func nearest(name string) string {
 
 // WatchOptions are what package watch is told.
 func (c Config) WatchOptions(log *slog.Logger) watch.Options {
-	return watch.Options{Paths: c.Watch, Ignore: c.WatchIgnore, Debounce: c.Debounce, Poll: c.WatchPoll, Log: log}
+	return watch.Options{Paths: c.watched(), Ignore: c.WatchIgnore, Debounce: c.Debounce, Poll: c.WatchPoll, Log: log}
+}
+
+// watched are the paths whose content matters.
+func (c Config) watched() []string {
+	paths := slices.Clone(c.Watch)
+	for _, path := range c.EnvFile {
+		paths = append(paths, watch.Literal(path))
+	}
+	return paths
 }
 
 // settings are what package life is told.
 func (c Config) settings() life.Settings {
 	return life.Settings{
-		ReadyTimeout: c.ReadyTimeout, Soak: c.Soak, Jitter: c.Jitter, Retry: c.Retry,
+		ReadyTimeout: c.ReadyTimeout, Soak: c.Soak, Jitter: c.Jitter, Retry: c.Retry, Drain: c.Drain, Room: life.Room(c.Memory),
 		StopDelay: c.StopDelay, StopTimeout: c.StopTimeout,
-		Watched: len(c.Watch) > 0, Watchdog: systemd.WatchdogEvery(),
+		Watched: len(c.watched()) > 0, Watchdog: systemd.WatchdogEvery(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stablehand/stablehand/entrypoint/sockets"
 	"github.com/stablehand/stablehand/entrypoint/watch"
 )
 
@@ -20,6 +21,8 @@ func TestConfigDefaults(t *testing.T) {
 		WatchIgnore:  watch.DefaultIgnore,
 		Debounce:     250 * time.Millisecond,
 		ReadyTimeout: 2 * time.Minute,
+		Memory:       "warn",
+		Drain:        time.Second,
 		Retry:        10 * time.Second,
 		LogFormat:    "auto",
 	}
@@ -30,29 +33,56 @@ func TestConfigDefaults(t *testing.T) {
 
 func TestConfigReadsEachVariable(t *testing.T) {
 	c, errs := ReadConfig([]string{
+		"STABLEHAND_BIND=127.0.0.1:8000,[::1]:8000", "STABLEHAND_ENV_FILE=/etc/app.env", "STABLEHAND_DRAIN=5s",
 		"STABLEHAND_APP=app:app", "STABLEHAND_WATCH=/etc/app,/srv/app.py", "STABLEHAND_WATCH_IGNORE=*.log",
 		"STABLEHAND_WATCH_POLL=8s", "STABLEHAND_DEBOUNCE=1s", "STABLEHAND_READY_TIMEOUT=2s", "STABLEHAND_SOAK=3s", "STABLEHAND_JITTER=4s",
-		"STABLEHAND_RETRY=0", "STABLEHAND_STOP_DELAY=6s", "STABLEHAND_STOP_TIMEOUT=7s",
+		"STABLEHAND_PROBE=https://example.org/healthz",
+		"STABLEHAND_RETRY=0", "STABLEHAND_MEMORY=shrink", "STABLEHAND_STOP_DELAY=6s", "STABLEHAND_STOP_TIMEOUT=7s",
 		"STABLEHAND_LOG_LEVEL=warn", "STABLEHAND_LOG_FORMAT=json",
 	})
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
 	want := Config{
+		Bind: addresses(t, "127.0.0.1:8000", "[::1]:8000"), EnvFile: []string{"/etc/app.env"}, Drain: 5 * time.Second,
 		App: "app:app", Watch: []string{"/etc/app", "/srv/app.py"}, WatchIgnore: []string{"*.log"},
-		WatchPoll: 8 * time.Second, Debounce: time.Second, ReadyTimeout: 2 * time.Second, Soak: 3 * time.Second, Jitter: 4 * time.Second,
-		Retry: 0, StopDelay: 6 * time.Second, StopTimeout: 7 * time.Second,
+		WatchPoll: 8 * time.Second, Debounce: time.Second, ReadyTimeout: 2 * time.Second, Probe: "https://example.org/healthz", Soak: 3 * time.Second, Jitter: 4 * time.Second,
+		Retry: 0, Memory: "shrink", StopDelay: 6 * time.Second, StopTimeout: 7 * time.Second,
 		LogLevel: 4, LogFormat: "json",
 	}
-	if diff := cmp.Diff(want, c); diff != "" {
+	if diff := cmp.Diff(want, c, cmp.Comparer(func(a, b sockets.Address) bool { return a == b })); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func addresses(t *testing.T, texts ...string) (list Addresses) {
+	t.Helper()
+	for _, text := range texts {
+		address, err := sockets.ParseAddress(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, address)
+	}
+	return list
+}
+
+func TestConfigTellsWhatBindAndItsFilesNeed(t *testing.T) {
+	for environ, want := range map[string]string{
+		"STABLEHAND_BIND=8000":              `STABLEHAND_BIND="8000": want addresses, such as 0.0.0.0:8000, [::]:8000 or unix:/run/app.sock, with commas between them`,
+		"STABLEHAND_ENV_FILE=/etc/app.env":  `STABLEHAND_ENV_FILE="/etc/app.env": gunicorn's own successors have its environment for ever: set STABLEHAND_BIND, too`,
+		"STABLEHAND_BIND=127.0.0.1:0,:8000": `STABLEHAND_BIND="127.0.0.1:0,:8000": want addresses, such as 0.0.0.0:8000, [::]:8000 or unix:/run/app.sock, with commas between them`,
+	} {
+		if _, errs := ReadConfig([]string{environ}); len(errs) != 1 || errs[0].Error() != want {
+			t.Errorf("%s: %v, want %s", environ, errs, want)
+		}
 	}
 }
 
 func TestConfigTellsAllErrorsAtOnce(t *testing.T) {
 	_, errs := ReadConfig([]string{
 		"STABLEHAND_DEBONCE=1s", "STABLEHAND_HTTP_PORT=80", "STABLEHAND_SOAK=long", "STABLEHAND_JITTER=-1s",
-		"STABLEHAND_WATCH=conf.d/[*.yml", "STABLEHAND_APP=app", "STABLEHAND_LOG_LEVEL=loud", "STABLEHAND_LOG_FORMAT=xml", "STABLEHAND_READY_TIMEOUT=0",
+		"STABLEHAND_WATCH=conf.d/[*.yml", "STABLEHAND_APP=app", "STABLEHAND_LOG_LEVEL=loud", "STABLEHAND_LOG_FORMAT=xml", "STABLEHAND_MEMORY=512m", "STABLEHAND_READY_TIMEOUT=0",
 	})
 	want := []string{
 		`STABLEHAND_APP="app": want module:callable, such as app:app or mysite.wsgi:application`,
@@ -61,6 +91,7 @@ func TestConfigTellsAllErrorsAtOnce(t *testing.T) {
 		`STABLEHAND_JITTER="-1s": want 0 or a duration such as 250ms, 10s or 2m`,
 		`STABLEHAND_LOG_FORMAT="xml": want auto, tint, text or json`,
 		`STABLEHAND_LOG_LEVEL="loud": want debug, info, warn or error`,
+		`STABLEHAND_MEMORY="512m": want off, warn, wait or shrink`,
 		`STABLEHAND_READY_TIMEOUT="0": want a duration of at least 1ms, such as 250ms, 10s or 2m`,
 		`STABLEHAND_SOAK="long": want 0 or a duration such as 250ms, 10s or 2m`,
 		`STABLEHAND_WATCH="conf.d/[*.yml": want paths or names, in which * ? and [a-z] match others; write \[ for a bracket that stands for itself`,
@@ -93,6 +124,22 @@ func TestConfigTakesAppsAsGunicornDoes(t *testing.T) {
 		if _, errs := ReadConfig([]string{"STABLEHAND_APP=" + value}); (len(errs) == 0) != right {
 			t.Errorf("STABLEHAND_APP=%s: %v", value, errs)
 		}
+	}
+}
+
+func TestConfigTakesProbesWithoutWhatIsNotSent(t *testing.T) {
+	for value, right := range map[string]bool{
+		"http://localhost/healthz": true, "https://example.org:8443/a?b=c": true, "http://[::1]": true,
+		"localhost/healthz": false, "http:///healthz": false, "unix:/run/app.sock": false, "http://a/#b": false,
+	} {
+		if _, errs := ReadConfig([]string{"STABLEHAND_PROBE=" + value}); (len(errs) == 0) != right {
+			t.Errorf("STABLEHAND_PROBE=%s: %v", value, errs)
+		}
+	}
+	_, errs := ReadConfig([]string{"STABLEHAND_PROBE=http://me:secret@localhost/"})
+	want := `STABLEHAND_PROBE="http://me:…@localhost/": want a URL without user and fragment, such as http://localhost/healthz or https://example.org/healthz`
+	if len(errs) != 1 || errs[0].Error() != want {
+		t.Errorf("%v, want %s", errs, want)
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 // where no running gunicorn was adopted.
 func prepare(stop context.Context, c Config, command Command, r *reaper.Reaper, log *slog.Logger) next {
 	var open closers
-	refused := func(code int, text string, err error, do ...any) next {
+	refused := func(code int, text string, err any, do ...any) next {
 		open.close()
 		log.Error(text+": nothing was started", append([]any{"reason", err, "serving", 0, "code", code}, do...)...)
 		return ended(code)
@@ -32,38 +32,64 @@ func prepare(stop context.Context, c Config, command Command, r *reaper.Reaper, 
 	if err != nil {
 		return refused(ExitFailed, "cannot start gunicorn", whatForeign(err), whenForeign(err)...)
 	}
+	left, err := findLeftOver(stop, c, command, r, log)
+	if err != nil {
+		return refused(ExitUsage, "cannot listen", oneLine(err), whenTaken(err)...)
+	}
+	starter, err := newAfresh(c, command, left, r, log)
+	if err != nil {
+		return refused(ExitUsage, "cannot listen", oneLine(err))
+	}
+	open.later(starter.close)
 	if adopted != nil {
 		open.later(readOn(adopted.PID(), log).close)
+	}
+	var first *life.Adopted
+	if len(left) > 0 {
+		if first, err = starter.takeOver(left); err != nil {
+			return refused(ExitUsage, "cannot listen", oneLine(err))
+		}
+		open.later(readOn(first.PID(), log).close)
 	}
 	seen, stopped, err := firstLook(stop, c, command, log)
 	if err != nil {
 		return refused(ExitFailed, "cannot watch", err)
 	}
 	open.later(func() { seen.Close() })
-	if stopped && adopted == nil {
+	if stopped && adopted == nil && first == nil {
 		open.close()
 		return func(signals <-chan os.Signal) int { return stoppedBeforeStart(signals, log) }
 	}
 	teller := systemd.New(log)
 	open.later(func() { teller.Close(lastWords) })
 	keeper := newKeeper(c, command, log)
-	l := life.New(c.settings(), life.World{Log: log, Teller: teller, Host: host{keeper}, Disk: disk{seen.Watcher}}, life.Content(seen.First()))
+	world := life.World{Log: log, Teller: teller, Host: host{keeper}, Disk: disk{seen.Watcher}, Memory: newMemory(c)}
+	if starter != nil {
+		world.Starter = starter
+	}
+	if asks := newProber(c, log); asks != nil {
+		world.Prober = asks
+	}
+	l := life.New(c.settings(), world, life.Content(seen.First()))
 	server, err := listen(c, answers{l, r, seen.Watcher, seen.Resolver}, log)
 	if err != nil {
 		return refused(ExitUsage, "cannot listen", err, whenShared(err)...)
 	}
 	open.later(server.Close)
-	var first *life.Adopted
 	var started life.Command
 	if adopted != nil {
 		first = adopted.begins(command.Pidfile, log)
-	} else {
-		p, err := start(command, r, log)
+	}
+	if first == nil {
+		p, err := start(stop, command, starter, r, log)
+		if errors.As(err, new(notBegun)) {
+			return refused(ExitUsage, "cannot begin gunicorn", oneLine(err))
+		}
 		if err != nil {
 			open.close()
 			return ended(startFailed(command.Argv, err, log))
 		}
-		started = newCommand(p, command, r, log)
+		started = p
 	}
 	return func(signals <-chan os.Signal) int {
 		defer open.close()
@@ -95,6 +121,14 @@ func whatForeign(err error) error {
 
 // errTaken is the error of a gunicorn that another stablehand runs.
 var errTaken = errors.New("looked after by another stablehand")
+
+// whenTaken is what to do about an address that another stablehand has.
+func whenTaken(err error) []any {
+	if !errors.Is(err, errTaken) {
+		return nil
+	}
+	return []any{"do", "stop that one, or set another " + Prefix + "BIND"}
+}
 
 // whenForeign is what to do about a pidfile that is another process's.
 func whenForeign(err error) []any {

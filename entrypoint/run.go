@@ -139,14 +139,12 @@ func starting(command Command, log *slog.Logger) {
 
 // start starts a managed command with our own environment and standard files, but
 // for what is a service manager's: to tell that we are ready is ours. The sockets
-// that it has opened are gunicorn's.
-//
-// It gets a process group of its own, so that what is sent to ours reaches us
-// alone: an init above, such as dumb-init, sends each signal to the whole group,
-// and HUP would reload gunicorn beside the handoff, TERM end it in spite of
-// STOP_DELAY. On a terminal it stays in ours, which is the one that may read there.
-func start(command Command, r *reaper.Reaper, log *slog.Logger) (*reaper.Process, error) {
-	starting(command, log)
+// that it has opened are gunicorn's, unless there is a starter, which begins it then.
+func start(ctx context.Context, c Command, starter *afresh, r *reaper.Reaper, log *slog.Logger) (*command, error) {
+	starting(c, log)
+	if starter != nil {
+		return starter.begin(ctx)
+	}
 	env, files := systemd.Environ(os.Environ()), []uintptr{0, 1, 2}
 	if sockets := systemd.Sockets(); len(sockets) > 0 {
 		env = gunicorn.Inherit(env, sockets)
@@ -154,9 +152,19 @@ func start(command Command, r *reaper.Reaper, log *slog.Logger) (*reaper.Process
 			files = append(files, uintptr(fd))
 		}
 	}
-	env = gunicorn.Mark(env, command.Argv)
-	return r.Start(command.Argv, &syscall.ProcAttr{Env: env, Files: files, Sys: &syscall.SysProcAttr{Setpgid: !onTerminal()}})
+	env = gunicorn.Mark(env, c.Argv)
+	p, err := r.Start(c.Argv, &syscall.ProcAttr{Env: env, Files: files, Sys: ownGroup()})
+	if err != nil {
+		return nil, err
+	}
+	return newCommand(p, c, r, log), nil
 }
+
+// ownGroup gives a managed command a process group of its own, so that what is sent to
+// ours reaches us alone: an init above, such as dumb-init, sends each signal to the whole
+// group, and HUP would reload gunicorn beside the handoff, TERM end it in spite of
+// STOP_DELAY. On a terminal it stays in ours, which is the one that may read there.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: !onTerminal()} }
 
 // onTerminal says whether we have a controlling terminal.
 func onTerminal() bool {

@@ -15,9 +15,9 @@ const (
 
 	// threads is how many are there from the start. Each system call that waits
 	// has one: the log's writer, the service manager's, a look at what is watched,
-	// a question at a file system, one at the process table, a fork; and the
-	// runtime's own.
-	threads = 12
+	// a question at a file system, one at the process table, one at what memory there
+	// is, a fork; and the runtime's own.
+	threads = 13
 
 	// garbage is how much of it may be there before it is collected, in percent of
 	// what is in use: with 100 the heap would be allowed 4 MB before the first time.

@@ -7,17 +7,27 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/life"
+	"github.com/stablehand/stablehand/entrypoint/sockets"
 	"github.com/stablehand/stablehand/entrypoint/status"
 	"github.com/stablehand/stablehand/entrypoint/watch"
 	"github.com/stablehand/stablehand/internal/proc"
 	"github.com/stablehand/stablehand/reaper"
 )
+
+// masterOf is the master of a generation.
+func masterOf(g life.Generation) *gunicorn.Master {
+	if g, ok := g.(separate); ok {
+		return g.Master
+	}
+	return g.(master).Master
+}
 
 // master is a gunicorn master as package life needs it.
 type master struct{ *gunicorn.Master }
@@ -31,6 +41,10 @@ func (m master) Signal(sig life.Signal) error { return ifAlive(m.Master.Signal(n
 func (m master) Deliver(ctx context.Context, sig life.Signal) error {
 	return ifAlive(m.Master.Deliver(ctx, number(sig)))
 }
+
+func (m master) More(ctx context.Context) error { return m.Deliver(ctx, life.TTIN) }
+
+func (m master) Less(ctx context.Context) error { return m.Deliver(ctx, life.TTOU) }
 
 func (m master) Hurry(sig life.Signal, report func(error)) {
 	go func() {
@@ -51,6 +65,8 @@ func (m master) Spawn(ctx context.Context) (next life.Generation, ours bool, err
 	}
 	return master{successor}, ours, nil
 }
+
+func (m master) Listener() life.Listener { return nil }
 
 func (m master) Successor() life.Generation {
 	if next := m.Master.Successor(); next != nil {
@@ -92,6 +108,13 @@ type command struct {
 	reaper *reaper.Reaper
 	log    *slog.Logger
 	orders chan func() // signals to be sent, in their order, by order
+
+	from     *afresh // that has begun it; nil where the sockets are gunicorn's
+	listener *sockets.Listener
+	mark     string
+
+	seeing sync.Mutex
+	seen   []proc.Info // see processes
 }
 
 // maxOrders is how many signals may wait for the process table to be read.
@@ -100,8 +123,13 @@ const maxOrders = 128
 func newCommand(p *reaper.Process, c Command, r *reaper.Reaper, log *slog.Logger) *command {
 	started := &command{Process: p, Command: c, reaper: r, log: log, orders: make(chan func(), maxOrders)}
 	go func() {
-		for order := range started.orders {
-			order()
+		for {
+			select {
+			case order := <-started.orders:
+				order()
+			case <-p.Done():
+				return // and nobody is there to be told
+			}
 		}
 	}()
 	return started
@@ -129,9 +157,12 @@ func (c *command) Signal(sig life.Signal, report func(error)) {
 }
 
 func (c *command) Find(ctx context.Context) (life.Generation, error) {
-	m, err := gunicorn.Find(ctx, c.reaper, c.Process, c.Argv, c.Pidfile)
+	m, err := gunicorn.Find(ctx, c.reaper, c.Process, gunicorn.Origin{Argv: c.Argv, Pidfile: c.Pidfile, Mark: c.mark, Sockets: c.listens()})
 	if err != nil {
 		return nil, err
+	}
+	if c.from != nil {
+		return separate{master{m}, c.from, c.listener}, nil
 	}
 	warn(m, 1, c.log)
 	return master{m}, nil
@@ -140,14 +171,16 @@ func (c *command) Find(ctx context.Context) (life.Generation, error) {
 // warn says what the first handoff of a gunicorn will come to, as far as that is
 // known before.
 func warn(m *gunicorn.Master, number int, log *slog.Logger) {
-	say := func(text string, why error) {
-		var advised interface{ Advice(lines string) string }
-		if errors.As(why, &advised) {
-			log.Warn(text, "generation", number, "pid", m.PID(), "reason", why, "do", advised.Advice(""))
-		}
+	say(log, "no handoff is possible", m, number, m.Hindrance())
+	say(log, "a handoff may fail", m, number, m.Doubt())
+}
+
+// say says why something is of a master's generation, if there is a reason.
+func say(log *slog.Logger, text string, m *gunicorn.Master, number int, why error) {
+	var advised interface{ Advice(lines string) string }
+	if errors.As(why, &advised) {
+		log.Warn(text, "generation", number, "pid", m.PID(), "reason", why, "do", advised.Advice(""))
 	}
-	say("no handoff is possible", m.Hindrance())
-	say("a handoff may fail", m.Doubt())
 }
 
 func (c *command) Daemonised() bool { return gunicorn.Daemonised() }
@@ -167,7 +200,7 @@ func (host) Clear(ctx context.Context, generations []life.Generation, wait, grac
 	left := func() ([]proc.Info, error) {
 		list, err := proc.Descendants(os.Getpid())
 		for _, g := range generations {
-			more, err2 := g.(master).Processes()
+			more, err2 := masterOf(g).Processes()
 			list, err = proc.Merge(list, more), errors.Join(err, err2)
 		}
 		return list, err
@@ -184,13 +217,13 @@ func (host) Clear(ctx context.Context, generations []life.Generation, wait, grac
 }
 
 func (h host) Keep(g life.Generation, content life.Content) {
-	h.keeper.keep(g.(master).Process, content)
+	h.keeper.keep(masterOf(g).Process, content)
 }
 
 func (host) Strays(generations []life.Generation) ([]status.Stray, error) {
 	var known []*gunicorn.Master
 	for _, g := range generations {
-		known = append(known, g.(master).Master)
+		known = append(known, masterOf(g))
 	}
 	found, err := gunicorn.Strays(known)
 	var strays []status.Stray

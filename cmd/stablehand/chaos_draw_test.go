@@ -23,6 +23,7 @@ type plan struct {
 	below   bool // not PID 1, but below another
 	other   bool // as a user who is not root
 	hidepid bool // who sees no other user's processes
+	bind    bool // stablehand opens the socket
 	load    time.Duration
 	soak    time.Duration
 	ready   time.Duration // READY_TIMEOUT
@@ -59,7 +60,7 @@ func (p plan) String() string {
 	for _, is := range []struct {
 		it   bool
 		word string
-	}{{p.recycle, "recycle"}, {p.leave, "leave"}, {p.preload, "preload"}, {p.below, "below"}, {p.other, "other"}, {p.hidepid, "hidepid"}} {
+	}{{p.recycle, "recycle"}, {p.leave, "leave"}, {p.preload, "preload"}, {p.below, "below"}, {p.other, "other"}, {p.hidepid, "hidepid"}, {p.bind, "bind"}} {
 		if is.it {
 			fmt.Fprintf(&b, " %s", is.word)
 		}
@@ -185,6 +186,7 @@ func draw(seed uint64) plan {
 	if p.class == "sync" && (p.preload || !p.unsound()) {
 		p.recycle = chance(20)
 	}
+	p.bind = chance(50)
 	return p
 }
 

@@ -74,9 +74,14 @@ func (r *round) kill(l lot, pids ...int) {
 	r.bereaved(l, e.from, committed)
 }
 
-// bereaved notes what comes of the death of a generation's master.
+// bereaved notes what comes of the death of a generation's master: of its death, and not
+// of the signal, after which it may go on for as long as a busy machine lets it.
 func (r *round) bereaved(l lot, since time.Time, committed bool) {
 	const killed = 128 + int(syscall.SIGKILL)
+	r.wait(patience, func() bool {
+		master, err := readProc(fmt.Sprintf("/proc/%d", l.master))
+		return err != nil || master.zombie()
+	})
 	time.Sleep(300 * time.Millisecond) // a successor may be on its way, or be made the serving one in this moment
 	var before, after bool
 	for _, other := range r.w.fresh() {

@@ -23,7 +23,7 @@ const lookAround = 40 * time.Millisecond
 // forked. It goes on when the master has gone, as long as anything lives of it.
 type lot struct {
 	number  int    // in the order in which they were seen
-	parent  string // GUNICORN_PID of its processes: the pid of the old master, in its namespace
+	origin  string // of its processes: see originOf
 	master  int    // in our own namespace
 	members []int  // that live, the master included
 }
@@ -102,34 +102,36 @@ func (w *watcher) look() {
 }
 
 // lotOf says of which generation a process is. The environment that a master was
-// started with names its parent; what it forks has the same one.
+// started with names its origin; what it forks has the same one.
 func (w *watcher) lotOf(q proc) *lot {
-	parent, known := parentMaster(q.pid)
+	origin, known := originOf(q.pid)
 	own, above := w.known[q.pid].lot, w.known[q.ppid].lot
 	switch {
-	case own != nil && (!known || own.parent == parent):
+	case own != nil && (!known || own.origin == origin):
 		return own
-	case own == nil && above != nil && (!known || above.parent == parent):
+	case own == nil && above != nil && (!known || above.origin == origin):
 		return above
 	}
-	l := &lot{number: len(w.lots) + 1, parent: parent, master: q.pid}
+	l := &lot{number: len(w.lots) + 1, origin: origin, master: q.pid}
 	w.lots = append(w.lots, l)
 	return l
 }
 
-// parentMaster is GUNICORN_PID in the environment that a process was started
-// with. In the midst of an exec there is none, and nothing is known.
-func parentMaster(pid int) (value string, known bool) {
+// originOf is what the environment that a process was started with has of its
+// generation's own: the old master's pid, in its namespace (GUNICORN_PID), and with BIND,
+// where that is stablehand's, its mark. In the midst of an exec there is none, and
+// nothing is known.
+func originOf(pid int) (origin string, known bool) {
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil || len(env) == 0 {
 		return "", false
 	}
 	for _, v := range strings.Split(string(env), "\x00") {
-		if value, ok := strings.CutPrefix(v, "GUNICORN_PID="); ok {
-			return value, true
+		if strings.HasPrefix(v, "GUNICORN_PID=") || strings.HasPrefix(v, "_STABLEHAND_GENERATION=") {
+			origin += " " + v
 		}
 	}
-	return "", true
+	return origin, true
 }
 
 func (w *watcher) living() []*lot {
@@ -161,7 +163,7 @@ func (w *watcher) now() []lot {
 	defer w.mu.Unlock()
 	var living []lot
 	for _, l := range w.living() {
-		living = append(living, lot{number: l.number, parent: l.parent, master: l.master, members: slices.Clone(l.members)})
+		living = append(living, lot{number: l.number, origin: l.origin, master: l.master, members: slices.Clone(l.members)})
 	}
 	return living
 }
@@ -169,7 +171,7 @@ func (w *watcher) now() []lot {
 func lotsText(lots []*lot) string {
 	var b strings.Builder
 	for _, l := range lots {
-		fmt.Fprintf(&b, "[%d: master %d, GUNICORN_PID=%q]", l.number, l.master, l.parent)
+		fmt.Fprintf(&b, "[%d: master %d,%s]", l.number, l.master, l.origin)
 		for _, pid := range l.members {
 			q, err := readProc(fmt.Sprintf("/proc/%d", pid))
 			fmt.Fprintf(&b, " %v %v", q, err)

@@ -265,7 +265,9 @@ func (r *round) clean() {
 	os.RemoveAll(r.dir)
 }
 
-func (r *round) url() string { return fmt.Sprintf("http://127.0.0.1:%d/", r.port) }
+func (r *round) address() string { return fmt.Sprintf("127.0.0.1:%d", r.port) }
+
+func (r *round) url() string { return "http://" + r.address() + "/" }
 
 // launch starts stablehand, beside the one before it if there was one.
 func (r *round) launch() {
@@ -277,9 +279,11 @@ func (r *round) launch() {
 		p.beside = r.programs[0]
 	}
 	p.log = r.path(p.name + ".log")
-	p.words = []string{r.path("start/stablehand"), "gunicorn", "app:wsgi",
-		fmt.Sprintf("--bind=127.0.0.1:%d", r.port), "--pid=" + r.path("run/gunicorn.pid"), "--config=" + r.path("etc/gunicorn.conf.py"),
+	p.words = []string{r.path("start/stablehand"), "gunicorn", "app:wsgi", "--config=" + r.path("etc/gunicorn.conf.py"),
 		fmt.Sprintf("--workers=%d", r.workers), "--worker-class=" + r.class, "--graceful-timeout=8", "--timeout=60"}
+	if !r.bind {
+		p.words = append(p.words, "--bind="+r.address(), "--pid="+r.path("run/gunicorn.pid"))
+	}
 	if r.class == "gthread" {
 		p.words = append(p.words, "--threads=3")
 	}
@@ -303,7 +307,11 @@ func (r *round) launch() {
 func (r *round) environment() []string {
 	stablehand, err := binary()
 	r.check(err)
-	return append(os.Environ(),
+	bind := ""
+	if r.bind {
+		bind = r.address()
+	}
+	return append(os.Environ(), "STABLEHAND_BIND="+bind,
 		"PATH="+strings.Join([]string{filepath.Dir(stablehand), python(r.t, r.env), os.Getenv("PATH")}, ":"),
 		"HOME="+r.dir, "TMPDIR="+r.path("run"), "XDG_RUNTIME_DIR="+r.path("run"),
 		"GORACE="+exitOnRace, "PYTHONDONTWRITEBYTECODE=1", "CONTENT="+r.path("etc/content.json"),

@@ -26,14 +26,18 @@ import (
 //	                         with -unread one that is full and that nobody reads
 //	start [-init|...] [-beside=NAME] &NAME& WORD...
 //	                         start any other program in the same way
-//	await [NAME] REGEXP      wait for a line of its log, after the last one
-//	                         awaited; it is on stdout, its pid in $PID
+//	await [NAME] REGEXP...   wait for a line of its log, after the last one
+//	                         awaited; it is on stdout, its pid in $PID. With more
+//	                         REGEXPs, for a line of each, in any order: stablehand
+//	                         and gunicorn write each at its time. Those of the
+//	                         first are on stdout and in $PID
 //	signal SIGNAL [NAME]     send it a signal; after ABRT its log may end in
 //	                         the traces of its goroutines
 //	exits [-leaving] [NAME] CODE
 //	                         wait for its end; nothing may be left behind,
 //	                         unless it was killed
-//	procs [NAME] [COMM=N...] list its namespace on stdout; see cmdProcs
+//	procs [NAME] [-draining] [COMM=N...]
+//	                         list its namespace on stdout; see cmdProcs
 //	ns WORD...               run a command in its namespace, as docker exec
 //	ask [-exits=CODE] WORD...
 //	                         run stablehand WORD... in the namespace of the
@@ -130,7 +134,7 @@ func launch(ts *testscript.TestScript, p *program) {
 	if old := programs[p.name]; old != nil {
 		ts.Check(old.end())
 	}
-	p.log = ts.MkAbs(p.name + ".log")
+	p.log, p.memory = ts.MkAbs(p.name+".log"), *ts.Value(keyMemory{}).(**memoryCgroup)
 	programs[p.name] = p
 	if err := p.start(ts.MkAbs("."), environment(ts)); err != nil {
 		fail(ts, p, "%v", err)
@@ -149,12 +153,16 @@ func environment(ts *testscript.TestScript) []string {
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg)
 	p, args := named(ts, args)
-	if len(args) != 1 {
-		ts.Fatalf("usage: await [NAME] REGEXP")
+	if len(args) == 0 {
+		ts.Fatalf("usage: await [NAME] REGEXP...")
 	}
-	pattern, err := regexp.Compile(args[0])
-	ts.Check(err)
-	line, err := p.await(pattern)
+	var patterns []*regexp.Regexp
+	for _, arg := range args {
+		pattern, err := regexp.Compile(arg)
+		ts.Check(err)
+		patterns = append(patterns, pattern)
+	}
+	line, err := p.await(patterns...)
 	if err != nil {
 		fail(ts, p, "%v", err)
 	}

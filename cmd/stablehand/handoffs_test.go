@@ -11,6 +11,7 @@ type way struct {
 	vars      map[string]string
 	module    string // that not every version of the class's package has
 	otherUser bool   // workers run as another user
+	bind      bool   // stablehand opens the sockets
 
 	// floor is how many requests clients may lose in the two handoffs of one
 	// script, where a worker class loses some whatever stablehand does: told to
@@ -47,6 +48,23 @@ var handoffs = []way{
 	{env: newest, how: "pidfile", args: "--pid=$WORK/pid"},
 	{env: newest, how: "no-control-socket", args: "--no-control-socket"},
 	{env: newest, how: "worker-tmp-dir", args: "--worker-tmp-dir=/dev/shm"},
+
+	{env: "gunicorn-20.1.0", bind: true},
+	{env: "gunicorn-23.0.0", bind: true},
+	{env: "gunicorn-26.1.0", bind: true},
+	{env: newest, bind: true},
+	{env: "workers", class: "gthread", args: "--threads=4", bind: true},
+	{env: "workers", class: "gevent", bind: true},
+	{env: "workers", class: "tornado", bind: true},
+	{env: "workers", class: "asgi", bind: true},
+	{env: "workers", class: "uvicorn_worker.UvicornWorker", bind: true},
+	{env: "workers", class: "uvicorn.workers.UvicornWorker", module: "uvicorn.workers", bind: true},
+	{env: newest, how: "preload", args: "--preload", bind: true},
+	{env: newest, how: "unix-socket", vars: map[string]string{"SOCKET": "$WORK/socket", "STABLEHAND_BIND": "unix:$WORK/socket"}, bind: true},
+	{env: newest, how: "user", args: "--user=65534 --group=65534", otherUser: true, bind: true},
+	{env: newest, how: "more-workers", vars: map[string]string{"WORKERS1": "2", "WORKERS2": "5", "WORKERS3": "6"}, bind: true},
+	{env: newest, how: "one-worker", vars: map[string]string{"WORKERS1": "1", "WORKERS2": "1", "WORKERS3": "1"}, bind: true},
+	{env: "titled", how: "setproctitle", bind: true},
 }
 
 // name is how the test of this way is called.
@@ -54,6 +72,9 @@ func (w way) name() string {
 	name := w.env + "/" + w.classOrSync()
 	if w.how != "" {
 		name += "/" + w.how
+	}
+	if w.bind {
+		name += "/bind"
 	}
 	return name
 }
@@ -67,7 +88,10 @@ func (w way) classOrSync() string {
 
 // variables are those that testdata/handoff/*.txt read.
 func (w way) variables() map[string]string {
-	args := "--bind=$BIND --worker-class=" + w.classOrSync() + " " + w.args
+	args := "--worker-class=" + w.classOrSync() + " " + w.args
+	if !w.bind {
+		args = "--bind=$BIND " + args
+	}
 	app := "app:wsgi"
 	if strings.Contains(w.class, "vicorn") || w.class == "asgi" {
 		app = "app:asgi"
@@ -79,6 +103,9 @@ func (w way) variables() map[string]string {
 		"WORKERS2":          "3",
 		"WORKERS3":          "3",
 		"FLOOR":             "0",
+	}
+	if w.bind {
+		vars["STABLEHAND_BIND"] = "$BIND"
 	}
 	if w.floor != "" {
 		vars["FLOOR"] = w.floor

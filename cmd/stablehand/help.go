@@ -4,13 +4,18 @@ const help = `stablehand is the container's PID 1 for gunicorn. It starts gunico
 zombies, forwards signals, and when a watched file changes it hands over to a
 new gunicorn without a refused request; a broken change is rolled back.
 
+gunicorn opens its socket itself, and hands over by USR2; or stablehand does
+where STABLEHAND_BIND says so, and begins each gunicorn afresh: the socket is
+then its own, and so is the environment, as STABLEHAND_ENV_FILE has it.
+
   stablehand                        gunicorn $STABLEHAND_APP
   stablehand app:app [OPTIONS]      gunicorn app:app [OPTIONS]
   stablehand -w 4 app:app           gunicorn -w 4 app:app
   stablehand COMMAND [WORDS]        that command, as it is; a handoff is
   stablehand -- COMMAND [WORDS]     possible where gunicorn stands among its
-                                    words, or STABLEHAND_WATCH is set; any
-                                    other command just gets an init
+                                    words, or STABLEHAND_WATCH or
+                                    STABLEHAND_BIND is set; any other command
+                                    just gets an init
   stablehand reload                 a handoff: waits, and tells how it ended
   stablehand status                 how things stand; --watch, --json
   stablehand healthcheck            exits with 0 while a generation serves

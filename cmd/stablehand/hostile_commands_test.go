@@ -75,6 +75,12 @@ func hostileCondition(cond string) (has, known bool) {
 	case "pids":
 		_, err := pidsCgroup()
 		return err == nil && os.Getuid() == 0, true
+	case "memory":
+		_, _, err := memoryParent()
+		return err == nil && os.Getuid() == 0, true
+	case "killed-together": // see memory
+		_, v2, err := memoryParent()
+		return err == nil && v2, true
 	case "root":
 		return os.Getuid() == 0, true
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 )
 
@@ -18,6 +19,8 @@ func runInit(words []string) {
 		os.Exit(0)
 	}()
 	os.Unsetenv(envInit)
+	more := make(chan os.Signal, 1)
+	signal.Notify(more, syscall.SIGCHLD)
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		fatalInit(err)
@@ -36,8 +39,8 @@ func runInit(words []string) {
 		pid, err := syscall.Wait4(-1, &status, 0, nil)
 		switch {
 		case err == syscall.EINTR:
-		case err != nil: // no child is left
-			select {}
+		case err != nil: // no child is left: what one that came from outside leaves behind becomes one
+			<-more
 		case pid == child.Pid:
 			fmt.Fprintln(report, exitCode(status))
 			report.Close()

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,7 +60,11 @@ func run(words []string) int {
 		printEnv(stdout, config)
 		return 0
 	}
-	command, err := entrypoint.ReadCommand(words, config, os.Getenv("GUNICORN_CMD_ARGS"))
+	env, err := config.Environ(context.Background())
+	if err != nil {
+		return refuseAs(config, stderr, linesOf(err)...)
+	}
+	command, err := entrypoint.ReadCommand(words, config, entrypoint.GunicornArgs(env))
 	if err != nil {
 		return refuseAs(config, stderr, err)
 	}
@@ -76,6 +81,14 @@ const lastWords = time.Second
 // end us: the exit code is to be told all the same. Unlike a signal that is
 // ignored, one that is caught is nothing that a command inherits.
 func outliveReaders() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) }
+
+// linesOf are an error's lines, each an error of its own.
+func linesOf(err error) (errs []error) {
+	for line := range strings.Lines(err.Error()) {
+		errs = append(errs, errors.New(strings.TrimSpace(line)))
+	}
+	return errs
+}
 
 // refuse tells what is wrong, a line each, before anything has been started.
 // Nobody need read it.

@@ -14,6 +14,8 @@ import (
 const zombieGrace = 2 * time.Second
 
 // cmdProcs lists the processes of a namespace, without stablehand itself.
+// Where stablehand opens the sockets a handoff is over while the old generation drains:
+// then that is waited for, unless there is the word -draining.
 // COMM=N asserts how many live processes have that comm; some names are
 // special:
 //
@@ -24,6 +26,11 @@ const zombieGrace = 2 * time.Second
 func cmdProcs(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg)
 	p, args := named(ts, args)
+	if len(args) > 0 && args[0] == "-draining" {
+		args = args[1:]
+	} else if ts.Getenv("STABLEHAND_BIND") != "" {
+		p.awaitDrained(ts)
+	}
 	found := p.others()
 	for _, q := range found {
 		fmt.Fprintln(ts.Stdout(), q)
@@ -32,7 +39,7 @@ func cmdProcs(ts *testscript.TestScript, neg bool, args []string) {
 		what, count, ok := strings.Cut(arg, "=")
 		want, err := strconv.Atoi(count)
 		if !ok || err != nil {
-			ts.Fatalf("usage: procs [NAME] [COMM=N...]")
+			ts.Fatalf("usage: procs [NAME] [-draining] [COMM=N...]")
 		}
 		got := countProcs(found, what)
 		if what == "zombies" {
@@ -40,6 +47,19 @@ func cmdProcs(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if got != want {
 			fail(ts, p, "%d processes are %s, want %d:\n%v", got, what, want, found)
+		}
+	}
+}
+
+// awaitDrained waits until each generation that was handed over from has retired.
+func (p *program) awaitDrained(ts *testscript.TestScript) {
+	for end := time.Now().Add(patience); ; time.Sleep(look) {
+		log := p.logged()
+		handed := max(strings.Count(log, "msg=\"handed off\""), strings.Count(log, "msg=draining")) // or left over so
+		if handed == strings.Count(log, "msg=retired") || p.hasEnded() {
+			return
+		} else if time.Now().After(end) {
+			fail(ts, p, "%d handoffs, and not as many generations have retired", handed)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,9 +33,10 @@ type program struct {
 
 	aborted bool // the script has sent it ABRT
 
-	pipe   *pipe  // takes its output to the log, if it is not written there at once
-	unread bool   // nobody is to read that, at first
-	weight weight // as last noted
+	pipe   *pipe         // takes its output to the log, if it is not written there at once
+	unread bool          // nobody is to read that, at first
+	weight weight        // as last noted
+	memory *memoryCgroup // in which it runs, if there is one
 
 	outside *exec.Cmd     // unshare, which lives as long as the namespace, or nsenter
 	beside  *program      // in whose namespace this one runs, if not in its own
@@ -128,6 +128,9 @@ func (p *program) command(dir string, env, words []string, logFile *os.File) *ex
 	if p.beside != nil {
 		line = append(enter(p.mode, p.beside.first, dir), words...)
 	}
+	if p.memory != nil {
+		line = p.memory.has(line)
+	}
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = dir
 	cmd.Env = env
@@ -200,39 +203,59 @@ func (p *program) others() []proc {
 	})
 }
 
-// await returns the first line of the log, after the one that the last await
-// returned, which matches. It fails when the program ends without such a line.
-func (p *program) await(pattern *regexp.Regexp) (string, error) {
+// await waits for lines of the log, after the last one awaited: for each pattern the
+// first that matches, in any order, since what two processes write has none. It returns
+// the line of the first pattern, and fails when the program ends without one of them.
+func (p *program) await(patterns ...*regexp.Regexp) (string, error) {
 	for deadline := time.Now().Add(patience); ; {
 		ended := p.hasEnded() // before the log is read, so that its end is in it
 		if ended && p.pipe != nil {
 			p.pipe.close()
 		}
-		if line, ok := p.next(pattern); ok {
+		line, missing := p.next(patterns)
+		if missing == nil {
 			return line, nil
 		}
 		if ended {
-			return "", fmt.Errorf("%s ended with code %d and never logged %q", p.name, p.code, pattern)
+			return "", fmt.Errorf("%s ended with code %d and never logged %q", p.name, p.code, missing)
 		}
 		if time.Now().After(deadline) {
-			return "", fmt.Errorf("%s did not log %q in %s", p.name, pattern, patience)
+			return "", fmt.Errorf("%s did not log %q in %s", p.name, missing, patience)
 		}
 		time.Sleep(look)
 	}
 }
 
-// next looks for a matching whole line in what of the log is not consumed yet.
-func (p *program) next(pattern *regexp.Regexp) (string, bool) {
-	rest := []byte(p.logged())[p.read:]
-	at := 0
-	for line := range bytes.Lines(rest) {
-		at += len(line)
-		if bytes.HasSuffix(line, []byte("\n")) && pattern.Match(line) {
-			p.read += at
-			return string(line), true
+// next looks for whole lines that match in what of the log is not consumed yet. It
+// returns the one of the first pattern, and consumes the log up to the last of them; or
+// it returns the pattern that no line matches.
+func (p *program) next(patterns []*regexp.Regexp) (line string, missing *regexp.Regexp) {
+	rest := p.logged()[p.read:]
+	rest = rest[:strings.LastIndexByte(rest, '\n')+1]
+	last := 0
+	for i, pattern := range patterns {
+		found, end := matching(rest, pattern)
+		if end < 0 {
+			return "", pattern
+		}
+		if i == 0 {
+			line = found
+		}
+		last = max(last, end)
+	}
+	p.read += last
+	return line, nil
+}
+
+// matching returns the first line that matches, and where it ends, or -1.
+func matching(text string, pattern *regexp.Regexp) (line string, end int) {
+	for line := range strings.Lines(text) {
+		end += len(line)
+		if pattern.MatchString(line) {
+			return line, end
 		}
 	}
-	return "", false
+	return "", -1
 }
 
 func (p *program) hasEnded() bool {

@@ -138,6 +138,8 @@ func doing(h status.Handoff) string {
 			return "waiting for its turn"
 		}
 		return "waiting for " + h.WaitsFor + " to end"
+	case status.Room:
+		return waiting(h)
 	case status.Spawn:
 		return "starting the successor"
 	case status.Warm:
@@ -145,6 +147,13 @@ func doing(h status.Handoff) string {
 			return "successor started, no workers yet"
 		}
 		return "workers ready " + ready(h.Successor)
+	case status.Probe:
+		if h.Probe == "" {
+			return "probing"
+		}
+		return "probing, so far " + h.Probe
+	case status.Steer:
+		return "steering new connections to the successor"
 	case status.Soak:
 		return "soaking"
 	case status.Retire:
@@ -155,13 +164,33 @@ func doing(h status.Handoff) string {
 	return string(h.Step)
 }
 
+// waiting is what a handoff waits for that has no room.
+func waiting(h status.Handoff) string {
+	text := "waiting for memory"
+	if m := h.Memory; m != nil {
+		text += fmt.Sprintf(": %s free, %s needed", mebibytes(m.Free), mebibytes(m.Needed))
+	}
+	if h.Taken > 0 {
+		text += fmt.Sprintf("; workers of the old one taken down: %d", h.Taken)
+	}
+	return text
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%dMiB", (n+1<<19)>>20) }
+
 // done is what a step has come to.
 func done(step status.Step, h status.Handoff) string {
 	switch step {
+	case status.Room:
+		return "there is memory for two"
 	case status.Spawn:
 		return "successor started"
 	case status.Warm:
 		return "workers ready " + ready(h.Successor)
+	case status.Probe:
+		return "probe answered"
+	case status.Steer:
+		return "new connections steered to it"
 	case status.Soak:
 		return "soaked"
 	case status.Retire:
@@ -179,7 +208,11 @@ func ready(w status.Workers) string {
 	if w.Blind {
 		return fmt.Sprintf("? of %d", w.All)
 	}
-	return fmt.Sprintf("%d of %d", w.Ready, w.All)
+	text := fmt.Sprintf("%d of %d", w.Ready, w.All)
+	if w.Dirty > 0 {
+		text += fmt.Sprintf(", dirty workers ready %d of %d", w.DirtyReady, w.Dirty)
+	}
+	return text
 }
 
 // moving is a time that is seen to move on.

@@ -40,6 +40,28 @@ var handoffs = []struct {
 		Successor: status.Workers{All: 8, Ready: 8}, Outcome: status.HandedOff, Took: 67.5}},
 }
 
+func TestAProbeHasALineToo(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out, 0, noon)
+	h := status.Handoff{Generation: 3, From: 2, Began: after(2), Step: "probe", Since: after(3), Steps: []status.Done{{Step: "warm", Took: 1}}}
+	p.told(h, after(3))
+	if got := doing(h); got != "probing" {
+		t.Errorf("%q before there is an answer", got)
+	}
+	h.Probe = "503 Service Unavailable, once"
+	p.told(h, after(4))
+	p.tick(p.spoken.Add(stillPace))
+	h.Step, h.Since, h.Probe = "soak", after(20), ""
+	h.Steps = append(h.Steps, status.Done{Step: "probe", Took: 17})
+	p.told(h, after(20))
+	p.leave()
+	for _, line := range []string{"still at it: probing, so far 503 Service Unavailable, once\n", "probe     17.0s  probe answered\n"} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("%q is not in\n%s", line, out.String())
+		}
+	}
+}
+
 func TestEachStepHasALine(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgress(&out, 0, noon)

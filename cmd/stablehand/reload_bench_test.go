@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,7 +59,9 @@ type reloaded struct {
 	version int
 }
 
-func startReloaded(b *testing.B, bin, loadSeconds string, words []string) *reloaded {
+// startReloaded starts words with more variables, in which $BIND stands for where the
+// clients ask.
+func startReloaded(b *testing.B, bin, loadSeconds string, words []string, vars ...string) *reloaded {
 	needNamespace(b, asInit)
 	stablehand, err := binary()
 	if err != nil {
@@ -69,6 +73,9 @@ func startReloaded(b *testing.B, bin, loadSeconds string, words []string) *reloa
 	}
 	r := &reloaded{program: program{name: "gunicorn", mode: asInit}, dir: b.TempDir()}
 	r.log = filepath.Join(r.dir, "log")
+	if err := os.CopyFS(r.dir, os.DirFS("testdata/bench")); err != nil {
+		b.Fatal(err)
+	}
 	if err := provideApp(filepath.Join(r.dir, "app.py")); err != nil {
 		b.Fatal(err)
 	}
@@ -78,10 +85,13 @@ func startReloaded(b *testing.B, bin, loadSeconds string, words []string) *reloa
 		b.Fatal(err)
 	}
 	defer logFile.Close()
-	env := append(os.Environ(), "LOAD_SECONDS="+loadSeconds, "STABLEHAND_WATCH=gunicorn.conf.py",
+	env := append(os.Environ(), "LOAD_SECONDS="+loadSeconds, "STABLEHAND_WATCH=version.0,version.1",
 		"STABLEHAND_CONTROL="+filepath.Join(r.dir, "control"),
 		fmt.Sprintf("GUNICORN_CMD_ARGS=--bind=127.0.0.1:%d", port),
 		fmt.Sprintf("PATH=%s:%s:%s", filepath.Dir(stablehand), bin, os.Getenv("PATH")))
+	for _, v := range vars {
+		env = append(env, strings.ReplaceAll(v, "$BIND", fmt.Sprintf("127.0.0.1:%d", port)))
+	}
 	// A shell stays PID 1 where nobody else does.
 	words = append([]string{"sh", "-c", `"$@" & while :; do wait; sleep 1; done`, "sh"}, words...)
 	r.outside = r.command(r.dir, env, words, logFile)
@@ -120,10 +130,11 @@ func (r *reloaded) bench(b *testing.B, reload func(*reloaded, *testing.B)) {
 	b.Log(result)
 }
 
-// write writes the configuration of the next version.
+// write writes the next version, into two files in turns: one that is written with each
+// generation, as soon as that is there, is handed over ever more seldom.
 func (r *reloaded) write(b *testing.B) {
-	text := fmt.Sprintf("raw_env = ['VERSION=v%d']\n", r.version)
-	if err := os.WriteFile(filepath.Join(r.dir, "gunicorn.conf.py"), []byte(text), 0o644); err != nil {
+	file := filepath.Join(r.dir, fmt.Sprintf("version.%d", r.version%2))
+	if err := os.WriteFile(file, []byte(strconv.Itoa(r.version)), 0o644); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -33,6 +34,47 @@ func TestScript(t *testing.T) {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
 			run(t, suite{dir: "testdata/script", mode: m, bin: python(t, newest)})
+		})
+	}
+}
+
+// TestScriptWithBind runs the scripts to which it makes no difference who opens the
+// sockets with sockets that stablehand opens.
+func TestScriptWithBind(t *testing.T) {
+	t.Parallel()
+	var files []string
+	other := scripts(t, gunicornsOwn)
+	for _, file := range scripts(t, []string{"*"}) {
+		if !slices.Contains(other, file) {
+			files = append(files, file)
+		}
+	}
+	run(t, suite{dir: "testdata/script", files: files, mode: asInit, bin: python(t, newest), vars: withBind})
+}
+
+var withBind = map[string]string{"STABLEHAND_BIND": "$BIND", "GUNICORN_CMD_ARGS": ""}
+
+// gunicornsOwn are the scripts of testdata/script in which gunicorn opens the sockets.
+var gunicornsOwn = []string{
+	// USR2, and what comes of it
+	"broken-directory*", "broken-interpreter*", "content-back", "init-between*", "killed-retiring",
+	"launch-module-http", "reload", "retire-thread", "status", "strays-*", "stop-timeout-soaking",
+	// pidfiles
+	"pidfile-*", "systemd-watchdog", "writes-watched-names",
+	// one command for all generations, or one that is none that is managed
+	"launch-beside", "launch-script", "launch-shell", "log-unread-plain",
+	// addresses of gunicorn's own, or of others
+	"probe-ipv6",
+	"control-socket", "daemon", "systemd-sockets", "words-reload",
+}
+
+// TestBind runs testdata/bind: what is of sockets that stablehand opens, and of what
+// begins afresh with them.
+func TestBind(t *testing.T) {
+	for _, m := range []mode{asInit, notAsInit} {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			run(t, suite{dir: "testdata/bind", mode: m, bin: python(t, newest), vars: withBind})
 		})
 	}
 }
@@ -89,15 +131,24 @@ func TestExamples(t *testing.T) {
 }
 
 // TestStop runs testdata/stop, a stop in each step of a container's life, with
-// each signal that stops, of the oldest gunicorn and the newest.
+// each signal that stops, of the oldest gunicorn and the newest, whoever opens its sockets.
 func TestStop(t *testing.T) {
-	for _, env := range []string{oldest, newest} {
+	runStops(t, "testdata/stop", []string{oldest, newest}, []string{"TERM", "INT", "QUIT"})
+}
+
+// runStops runs scripts with each of these gunicorns and of the signals that they send.
+func runStops(t *testing.T, dir string, envs, signals []string) {
+	for _, env := range envs {
 		for _, m := range []mode{asInit, notAsInit} {
-			for _, signal := range []string{"TERM", "INT", "QUIT"} {
-				t.Run(env+"/"+string(m)+"/"+signal, func(t *testing.T) {
-					t.Parallel()
-					run(t, suite{dir: "testdata/stop", mode: m, bin: python(t, env), vars: map[string]string{"SIGNAL": signal}})
-				})
+			for _, signal := range signals {
+				for name, vars := range map[string]map[string]string{"": nil, "/bind": withBind} {
+					t.Run(env+"/"+string(m)+"/"+signal+name, func(t *testing.T) {
+						t.Parallel()
+						with := map[string]string{"SIGNAL": signal}
+						maps.Copy(with, vars)
+						run(t, suite{dir: dir, mode: m, bin: python(t, env), vars: with})
+					})
+				}
 			}
 		}
 	}
@@ -244,10 +295,12 @@ func (s suite) setup(env *testscript.Env) error {
 	env.Values[keyPrograms{}] = programs
 	env.Values[keyLoad{}] = &loads{ctx: ctx}
 	env.Values[keyNotify{}] = new(notified)
+	memory := new(*memoryCgroup)
+	env.Values[keyMemory{}] = memory
 	env.Values[keyLimits{}] = map[string]func() error{}
 	env.Defer(func() {
 		cancel()
-		if err := endAll(programs); err != nil {
+		if err := errors.Join(endAll(programs), (*memory).remove()); err != nil {
 			env.T().Fatal(err)
 		}
 	})

@@ -126,13 +126,16 @@ func printStatus(out io.Writer, s status.Status, now time.Time) {
 	}
 	row("stablehand", "%s, pid %d, up %s", s.Version, s.PID, span(now.Sub(s.Started)))
 	for _, g := range generations(s) {
-		row("generation "+fmt.Sprint(g.Number), "%s, pid %d, workers ready %s, %s", g.is, g.PID, ready(g.Workers), g.age(now))
+		row("generation "+fmt.Sprint(g.Number), "%s, pid %d, %sworkers ready %s, %s%s", g.is, g.PID, held(g.Generation), ready(g.Workers), asked(g.Generation), g.age(now))
 	}
 	for _, stray := range s.Strays {
 		row("stray", "pid %d, %s: %s", stray.PID, strayIs(stray), stray.Words)
 	}
 	if s.InSync != nil {
 		row("on disk", "%s", onDisk(*s.InSync))
+	}
+	if m := s.Memory; m != nil && s.Successor == nil && s.Retiring == nil { // else there are two already
+		row("memory", "%s", roomFor(*m))
 	}
 	if h := s.Handoff; h != nil {
 		row("handoff", "generation %d to %d for %s, reason: %s", h.From, h.Generation, span(now.Sub(h.Began)), h.Reason)
@@ -187,12 +190,35 @@ type shown struct {
 // generations lists those that are there, oldest first.
 func generations(s status.Status) []shown {
 	var list []shown
-	for _, g := range []shown{{s.Retiring, "retiring"}, {s.Serving, "serving"}, {s.Successor, "coming up"}} {
+	retiring := "retiring"
+	if s.Retiring != nil && s.Retiring.Connections != nil {
+		retiring = "draining"
+	}
+	for _, g := range []shown{{s.Retiring, retiring}, {s.Serving, "serving"}, {s.Successor, "coming up"}} {
 		if g.Generation != nil {
 			list = append(list, g)
 		}
 	}
 	return list
+}
+
+// held is what a generation that drains holds still.
+func held(g *status.Generation) string {
+	switch {
+	case g.Connections == nil:
+		return ""
+	case *g.Connections == 1:
+		return "1 connection, "
+	}
+	return fmt.Sprintf("%d connections, ", *g.Connections)
+}
+
+// asked is how a generation that comes up has answered its probe so far.
+func asked(g *status.Generation) string {
+	if g.Probe == "" {
+		return ""
+	}
+	return "probed, so far " + g.Probe + ", "
 }
 
 // age is for how long a generation has served, or else been there.
@@ -221,6 +247,16 @@ func onDisk(inSync bool) string {
 		return "is what serves"
 	}
 	return "is NOT what serves"
+}
+
+// roomFor says whether there is memory for another generation.
+func roomFor(m status.Memory) string {
+	text := fmt.Sprintf("the serving generation takes %s, another needs %s, free are %s (%s)",
+		mebibytes(m.Takes), mebibytes(m.Needed), mebibytes(m.Free), m.Limit)
+	if !m.Enough() {
+		text = "NO ROOM for another generation: " + text
+	}
+	return text
 }
 
 func printSteps(row func(name, format string, args ...any), h status.Handoff) {

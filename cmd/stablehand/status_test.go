@@ -63,6 +63,47 @@ handoff       generation 2 to 3 for 3.04s, reason: content changed
               workers ready 3 of 8, for 3.00s
 since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
 `},
+		"asked": {with(func(s *status.Status) {
+			asked := "500 Internal Server Error, 12 times"
+			s.Successor = &status.Generation{Number: 3, PID: 40, Started: after(-9), Workers: status.Workers{All: 8, Ready: 8}, Probe: asked}
+			s.Handoff = &status.Handoff{Generation: 3, From: 2, Reason: "content changed", Began: after(-9.04), Step: "probe", Since: after(-6),
+				Steps: []status.Done{{Step: "spawn", Took: 0.04}, {Step: "warm", Took: 3}}, Successor: status.Workers{All: 8, Ready: 8}, Probe: asked}
+		}), `
+SERVING; a handoff is under way
+
+stablehand    v1.0.0, pid 1, up 1d01h
+generation 2  serving, pid 15, workers ready 8 of 8, for 2h00m
+generation 3  coming up, pid 40, workers ready 8 of 8, probed, so far 500 Internal Server Error, 12 times, started 9.00s ago
+handoff       generation 2 to 3 for 9.04s, reason: content changed
+              successor started, 0.04s
+              workers ready 8 of 8, 3.00s
+              probing, so far 500 Internal Server Error, 12 times, for 6.00s
+since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
+`},
+		"no room": {with(func(s *status.Status) {
+			s.Memory = &status.Memory{Free: 90 << 20, Limit: "memory.max of /sys/fs/cgroup", Takes: 146 << 20, Needed: 161 << 20}
+			s.Handoff = &status.Handoff{Generation: 3, From: 2, Reason: "reload", Began: after(-3.04), Step: "room", Since: after(-3), Memory: s.Memory, Taken: 2}
+		}), `
+SERVING; a handoff is under way
+
+stablehand    v1.0.0, pid 1, up 1d01h
+generation 2  serving, pid 15, workers ready 8 of 8, for 2h00m
+memory        NO ROOM for another generation: the serving generation takes 146MiB, another needs 161MiB, free are 90MiB (memory.max of /sys/fs/cgroup)
+handoff       generation 2 to 3 for 3.04s, reason: reload
+              waiting for memory: 90MiB free, 161MiB needed; workers of the old one taken down: 2, for 3.00s
+since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
+`},
+		"dirty workers, and room": {with(func(s *status.Status) {
+			s.Serving = &status.Generation{Number: 2, PID: 15, Started: after(-7300), Since: after(-7200), Workers: status.Workers{All: 8, Ready: 8, Dirty: 2, DirtyReady: 1}}
+			s.Memory = &status.Memory{Free: 1 << 30, Limit: "memory.max of /sys/fs/cgroup", Takes: 146 << 20, Needed: 161 << 20}
+		}), `
+SERVING
+
+stablehand    v1.0.0, pid 1, up 1d01h
+generation 2  serving, pid 15, workers ready 8 of 8, dirty workers ready 1 of 2, for 2h00m
+memory        the serving generation takes 146MiB, another needs 161MiB, free are 1024MiB (memory.max of /sys/fs/cgroup)
+since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
+`},
 		"rolled back": {with(func(s *status.Status) {
 			s.InSync = &no
 			s.LastHandoff = &status.Handoff{Generation: 3, From: 2, Reason: "content changed", Began: after(-8.5), Step: "warm",

@@ -48,12 +48,26 @@ var metrics = []metric{
 			}
 			return epoch(s.Serving.Since), true
 		}),
+	gauge("stablehand_draining_connections", "Connections that an old generation holds while it drains. Missing where none drains.",
+		func(s status.Status) (float64, bool) {
+			if s.Retiring == nil || s.Retiring.Connections == nil {
+				return 0, false
+			}
+			return float64(*s.Retiring.Connections), true
+		}),
 	gauge("stablehand_generation", "Number of the serving generation; 0 where none serves.",
 		func(s status.Status) (float64, bool) {
 			if s.Serving == nil {
 				return 0, true
 			}
 			return float64(s.Serving.Number), true
+		}),
+	gauge("stablehand_generation_memory_bytes", "What the serving generation takes of memory (PSS). Missing where MEMORY is off, or nobody knows.",
+		func(s status.Status) (float64, bool) {
+			if s.Memory == nil {
+				return 0, false
+			}
+			return float64(s.Memory.Takes), true
 		}),
 	gauge("stablehand_handoff_in_progress", "Whether a handoff is under way.",
 		func(s status.Status) (float64, bool) { return flag(s.Handoff != nil), true }),
@@ -69,6 +83,13 @@ var metrics = []metric{
 				e.sample(name, float64(s.Totals.Handoffs[outcome]), "outcome", outcome)
 			}
 		}},
+	gauge("stablehand_memory_headroom_bytes", "Memory that may still be taken, by the least that limits the container, or the machine. Missing where MEMORY is off, or nobody knows.",
+		func(s status.Status) (float64, bool) {
+			if s.Memory == nil {
+				return 0, false
+			}
+			return float64(s.Memory.Free), true
+		}),
 	{Metric{"stablehand_watch_errors_total", "counter", "Watched paths that could not be watched as they should, and events that were lost."},
 		func(e *exposition, name string, s status.Status) { e.sample(name, float64(s.Totals.WatchErrors)) }},
 	gauge("stablehand_workers", "Workers of the serving generation.",

@@ -21,8 +21,11 @@ func full() status.Status {
 	for _, seconds := range []float64{0.05, 0.3, 400} {
 		h.Observe(seconds)
 	}
+	held := 4
 	return status.Status{
-		Version: "v1 \"x\\y\nz", Started: time.UnixMilli(1_795_400_000_125), InSync: &in, Handoff: new(status.Handoff),
+		Retiring: &status.Generation{Number: 6, Connections: &held},
+		Memory:   &status.Memory{Free: 1 << 28, Takes: 1 << 27, Needed: 1<<27 + 1<<24},
+		Version:  "v1 \"x\\y\nz", Started: time.UnixMilli(1_795_400_000_125), InSync: &in, Handoff: new(status.Handoff),
 		Serving: &status.Generation{Number: 7, Since: time.UnixMilli(1_795_400_000_000), Workers: status.Workers{All: 3, Ready: 2}},
 		Totals: status.Totals{
 			Handoffs: map[string]int{status.HandedOff: 6, status.RolledBack: 1, status.Stopped: 0, status.Lost: 0},

@@ -164,23 +164,26 @@ func (m *Master) listens() bool {
 	return yes || err != nil
 }
 
-// Leaving says whether a master has been told to go, and waits for its workers to
-// finish: it has closed its sockets, and sleeps between two looks at them, where
-// one that has none for other reasons (reuse_port) mostly waits for signals. It
-// takes some looks, and says no where none may be had.
+// Leaving says whether a master has been told to go: it has closed its sockets, and
+// either sleeps between two looks at its workers, which finish, where one that has no
+// sockets for other reasons (reuse_port) mostly waits for signals; or it has none any
+// more, and is at its own end. It takes some looks, and says no where none may be had.
 func (m *Master) Leaving() bool {
 	const looks = 10
 	if m.listens() {
 		return false
 	}
-	asleep := 0
+	asleep, spent := 0, 0
 	for range looks {
 		if where, err := proc.WaitsIn(m.PID()); err == nil && strings.Contains(where, "nanosleep") {
 			asleep++
 		}
+		if m.Spent() || m.Dead() {
+			spent++
+		}
 		time.Sleep(lookEvery)
 	}
-	return asleep > looks/2
+	return asleep > looks/2 || spent > looks/2
 }
 
 // take adopts a process, unless it has gone, or is one of our threads: those come

@@ -21,12 +21,15 @@ const deadline = time.Minute
 
 // app answers, at /slow after a minute.
 const app = `
+import os
 import time
 
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
         time.sleep(60)
     start_response("200 OK", [])
+    if environ["PATH_INFO"] == "/pid":
+        return [str(os.getpid()).encode()]
     return [b"hello"]
 `
 
@@ -62,6 +65,9 @@ func shell(t *testing.T, r *reaper.Reaper, script string) *reaper.Process {
 // master when it is ready, with the path of its socket.
 func serve(t *testing.T, version string, words ...string) (*Master, string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a real gunicorn takes seconds")
+	}
 	program, err := filepath.Abs("../../.cache/py/gunicorn-" + version + "/bin/gunicorn")
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +97,7 @@ func serve(t *testing.T, version string, words ...string) (*Master, string) {
 		}
 	})
 	ctx := limited(t)
-	m, err := Find(ctx, r, command, nil, "")
+	m, err := Find(ctx, r, command, Origin{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +174,7 @@ func TestFindCostsLittleWhereNoGunicornComes(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), while)
 	defer cancel()
 	begun := cpu(t)
-	if m, err := Find(ctx, r, p, nil, ""); err == nil {
+	if m, err := Find(ctx, r, p, Origin{}); err == nil {
 		t.Fatalf("process %d is found", m.PID())
 	}
 	used := cpu(t) - begun

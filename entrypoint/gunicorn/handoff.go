@@ -92,12 +92,21 @@ func (m *Master) Spawn(ctx context.Context) (next *Master, ours bool, err error)
 	}
 }
 
+// Room is the error of a limit by which a process may not begin another generation of as
+// many workers.
+func Room(pid, workers int) error {
+	if err := proc.Room(pid, 1+workers); err != nil {
+		return advised{err, "raise it"}
+	}
+	return nil
+}
+
 // ask sends USR2, where there is room for as many processes as the generation
 // has now: a master that cannot fork for want of it ends with 255 (seen in a full
 // pids cgroup). One that has just ended is seen to by its Done.
 func (m *Master) ask(workers int) error {
-	if err := proc.Room(m.PID(), 1+workers); err != nil {
-		return advised{err, "raise it"}
+	if err := Room(m.PID(), workers); err != nil {
+		return err
 	}
 	if err := m.Signal(unix.SIGUSR2); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -216,6 +225,8 @@ func (m *Master) accept(pid int) (*Master, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.seeing.Lock() // whoever lists this generation's processes meanwhile must not find them again
+	defer m.seeing.Unlock()
 	tree, err := proc.Tree(pid)
 	if err != nil {
 		return nil, err
@@ -223,13 +234,11 @@ func (m *Master) accept(pid int) (*Master, error) {
 	if len(tree) == 0 {
 		return nil, os.ErrProcessDone
 	}
-	m.seeing.Lock()
+	next := &Master{Process: p, reaper: m.reaper, parent: m.PID(), own: m.own, pidfile: m.pidfile, heir: m.heir, started: tree[0].Started}
+	m.next.Store(next)
 	m.seen = slices.DeleteFunc(m.seen, func(i proc.Info) bool {
 		return slices.ContainsFunc(tree, func(its proc.Info) bool { return its.PID == i.PID && its.Started == i.Started })
 	})
-	m.seeing.Unlock()
-	next := &Master{Process: p, reaper: m.reaper, parent: m.PID(), own: m.own, pidfile: m.pidfile, heir: m.heir, started: tree[0].Started}
-	m.next.Store(next)
 	m.ledger.isNot(pid)
 	return next, nil
 }

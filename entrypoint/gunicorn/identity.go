@@ -32,6 +32,12 @@ func (o Identity) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Command stands for the words and the name of the directory, whatever the environment.
+func (o Identity) Command() string {
+	sum := sha256.Sum256([]byte(strings.Join(append(slices.Clone(o.Argv), o.Dir), "\x00")))
+	return hex.EncodeToString(sum[:8])
+}
+
 // errUnknownWords is the error of a gunicorn of which it cannot be told what it was
 // started with.
 var errUnknownWords = errors.New("a gunicorn whose words cannot be told")

@@ -35,7 +35,7 @@ func seldomer(begun time.Time) time.Duration {
 }
 
 // Master is one gunicorn master with its workers: a generation, seen from
-// outside. Signal, Deliver, Hurry, Workers, Processes and what is behind Process
+// outside. Signal, Deliver, Hurry, Workers, Processes, Dial and what is behind Process
 // may be used from any goroutine, all else from one at a time.
 type Master struct {
 	*reaper.Process
@@ -54,25 +54,33 @@ type Master struct {
 	seeing      sync.Mutex
 	seen        []proc.Info  // processes of its generation, see Processes
 	title       []string     // its command line, as last seen
-	sockets     []string     // on which it listens, as last seen
+	sockets     []string     // on which it listens, as last seen, or as was given to it
+	mark        string       // of a generation that was begun afresh, see orphans
 	before      map[int]bool // children that it had before it was asked for a successor
 	asked       bool         // for one that has not come, see Late
 	ledger      ledger
+	dirty       dirty
 	logs        atomic.Pointer[[]string] // see Logs
 	preloads    atomic.Bool              // see Preloads
+}
+
+// Origin is with what a command was started.
+type Origin struct {
+	Argv    []string
+	Pidfile string   // that is named there
+	Mark    string   // in MarkVariable, where it was begun afresh
+	Sockets []string // then, those that it is to listen on, as in proc.Descriptor
 }
 
 // Find waits until command or what it has started is a gunicorn master. It
 // returns an error when ctx ends or the command does. A look that fails is
 // followed by another, as one that finds nothing is.
-//
-// argv is what command was started with, and pidfile the one that is named there.
-func Find(ctx context.Context, r *reaper.Reaper, command *reaper.Process, argv []string, pidfile string) (*Master, error) {
+func Find(ctx context.Context, r *reaper.Reaper, command *reaper.Process, with Origin) (*Master, error) {
 	for begun := time.Now(); ; {
 		if pid, ok, _ := findMaster(command.PID()); ok {
 			if p, err := r.Open(pid); err == nil {
-				m := &Master{Process: p, reaper: r, pidfile: pidfile}
-				m.meet(pid == command.PID(), argv)
+				m := &Master{Process: p, reaper: r, pidfile: with.Pidfile, mark: with.Mark, sockets: with.Sockets}
+				m.meet(pid == command.PID(), with.Argv)
 				return m, nil
 			}
 		}
@@ -273,7 +281,7 @@ func unreadable(err error, p *reaper.Process) bool {
 // its master first gets TERM, and that long to finish what its workers hold;
 // then, or at once, everything left is killed. A successor is waited for until
 // the old master has reaped it, too: that one takes no USR2 before. Its pidfile, which
-// it leaves behind when it is killed, is removed.
+// it leaves behind when it is killed, is removed. Without an error Done is closed.
 func (m *Master) End(ctx context.Context, grace time.Duration) error {
 	if grace > 0 && m.Signal(unix.SIGTERM) == nil {
 		proc.Gone(ctx, m.Processes, grace)
@@ -283,17 +291,29 @@ func (m *Master) End(ctx context.Context, grace time.Duration) error {
 	}
 	if m.parent != 0 {
 		m.removePidfile(ctx)
+		m.reaped(ctx)
 	}
-	for m.parent != 0 {
+	select {
+	case <-m.Done(): // the process table may tell sooner than a pidfd
+	case <-ctx.Done():
+		if !m.Dead() {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// reaped waits until the old master has reaped this one, which has ended, or ctx ends.
+func (m *Master) reaped(ctx context.Context) {
+	for {
 		info, err := proc.Stat(m.PID())
 		if errors.Is(err, os.ErrProcessDone) || err == nil && info.Parent != m.parent {
-			break
+			return
 		}
 		select {
 		case <-time.After(lookEvery):
 		case <-ctx.Done():
-			return nil // it has ended, which is what was asked for
+			return
 		}
 	}
-	return nil
 }

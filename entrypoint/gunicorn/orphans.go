@@ -28,10 +28,20 @@ import (
 // The last three do not tell one generation from the next. Before a successor is
 // asked for there is no other; from then on they count only where it is clear from
 // the first that they are not the successor's.
+//
+// A generation that was begun afresh, with sockets of its own, has a mark of its own,
+// too. Then that says it, and who holds one of these sockets where the mark cannot be
+// read, or was written over, and nothing else.
 const (
 	parentVariable   = "GUNICORN_PID"
 	softwareVariable = "SERVER_SOFTWARE"
 )
+
+// Marked is an environment with a mark, and none from before.
+func Marked(env []string, mark string) []string {
+	others := slices.DeleteFunc(slices.Clone(env), func(entry string) bool { return strings.HasPrefix(entry, MarkVariable+"=") })
+	return append(others, MarkVariable+"="+mark)
+}
 
 // software is what a gunicorn that is the command itself finds in SERVER_SOFTWARE,
 // which it replaces by its own name and version once its configuration file has
@@ -50,6 +60,9 @@ func Mark(env, argv []string) []string {
 // meet takes note of what a master has come with. Its children that are not
 // gunicorn's own were there before it: those of a script that has become gunicorn.
 func (m *Master) meet(isCommand bool, argv []string) {
+	if m.mark != "" {
+		return // all that was begun with it is its own
+	}
 	m.title, _ = proc.Cmdline(m.PID()) // what cannot be read proves nothing
 	m.direct = isCommand && isDirect(m.title, argv)
 	old, _ := parentMaster(m.PID())
@@ -110,6 +123,9 @@ func (m *Master) reigns() bool { return m.parent == 0 || m.promoted.Load() }
 
 // hasLeft says whether a process has been left behind by the generation.
 func (m *Master) hasLeft(pid int) (bool, error) {
+	if m.mark != "" {
+		return m.carriesMark(pid)
+	}
 	old, err := parentMaster(pid)
 	hidden := errors.Is(err, fs.ErrPermission)
 	switch {
@@ -140,7 +156,15 @@ func (m *Master) hasLeft(pid int) (bool, error) {
 // carriesMark says whether a process is gunicorn's by anything that it has
 // inherited, the generations aside.
 func (m *Master) carriesMark(pid int) (bool, error) {
-	if m.own == nil {
+	if m.mark != "" {
+		value, err := markOf(pid)
+		if value == m.mark || unless(err) != nil {
+			return value == m.mark, err
+		}
+		if value != "" {
+			return false, nil // another generation's
+		}
+	} else if m.own == nil {
 		fork, err := m.isFork(pid)
 		if err != nil || fork {
 			return fork, err
@@ -221,6 +245,9 @@ func (m *Master) holdsSocket(pid int) (bool, error) {
 // given it, and whoever else we have started. What it knew of one that has ended
 // stays true.
 func (m *Master) learnSockets() error {
+	if m.mark != "" {
+		return nil // they were given to it
+	}
 	sockets, err := proc.Listening(m.PID())
 	if err != nil || m.Dead() || len(sockets) == 0 {
 		return unless(err)

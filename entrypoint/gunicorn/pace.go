@@ -23,6 +23,7 @@ type pace struct {
 	full    time.Time     // when there were then as many as ever
 
 	files, workers, lost int // that there were at the most
+	there                int // the same, of files or of workers
 }
 
 // look notes what a look has shown: whether the master has its handlers, whether it
@@ -36,13 +37,14 @@ func (p *pace) look(handlers, forked bool, files int, workers Workers) {
 	if forked && files > workers.All { // the newest file is that of a worker to come
 		p.from = now
 	}
-	if files > p.files {
-		if p.files == 1 {
+	if there := max(files, workers.All); there > p.there { // of one that came since the files were read there is no file yet
+		if p.there == 1 {
 			p.longest = 0
 		}
 		if !p.from.IsZero() {
 			p.longest = max(p.longest, now.Sub(p.from))
 		}
+		p.there = there
 	}
 	if forked {
 		p.from = now

@@ -24,6 +24,8 @@ func TestPaceIsLearned(t *testing.T) {
 	}{
 		"at once":                       {[]sight{{0, true, false, 0, 0, 0}, {s / 50, true, true, 1, 1, 0}, {s / 10, true, true, 2, 2, 0}}, settled},
 		"a first worker that came late": {[]sight{{0, true, false, 0, 0, 0}, {6 * s, true, true, 1, 1, 0}}, 9 * s},
+		"a first worker that came late, and within a look": {
+			[]sight{{0, true, false, 0, 0, 0}, {6 * s, true, true, 0, 1, 0}, {6*s + s/50, true, false, 1, 1, 0}}, 9 * s},
 		"a second that did not": {
 			[]sight{{0, true, false, 0, 0, 0}, {6 * s, true, true, 1, 1, 0}, {6*s + s/10, true, true, 2, 2, 0}}, settled},
 		"a load before the handlers": {[]sight{{0, false, false, 0, 0, 0}, {6 * s, true, true, 1, 1, 0}}, settled},

@@ -84,7 +84,8 @@ func handles(pid int, sig unix.Signal) bool {
 // heartbeat is one worker's temporary file, as its master holds it.
 type heartbeat struct {
 	inode  uint64
-	beaten bool // the worker has entered its loop
+	made   unix.Timespec // when the file was, as long as the worker has not beaten
+	beaten bool          // the worker has entered its loop
 }
 
 // heartbeats lists those that a process holds open: a master one for each of
@@ -108,7 +109,7 @@ func heartbeats(pid int) ([]heartbeat, error) {
 		if err != nil {
 			return nil, err
 		}
-		beats = append(beats, heartbeat{inode: st.Ino, beaten: beaten(&st)})
+		beats = append(beats, heartbeat{inode: st.Ino, made: st.Mtim, beaten: beaten(&st)})
 	}
 	return beats, nil
 }

@@ -3,6 +3,7 @@ package gunicorn
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,10 +16,12 @@ import (
 // nothing says how many there will be. So it counts as having them all when it
 // has got or lost none for settled, or for longer, settledBelow, while it has
 // fewer than its predecessor; and for clearly longer than it has been seen to
-// take for one, see pace.
+// take for one, see pace. Where it is seen to wait as it does in its loop, which
+// comes after the last of them, settledInLoop is enough: longer than that pause.
 const (
-	settled      = 500 * time.Millisecond
-	settledBelow = 2 * time.Second
+	settled       = 500 * time.Millisecond
+	settledBelow  = 2 * time.Second
+	settledInLoop = 150 * time.Millisecond
 )
 
 // BlindFor is how long a master must have lived, with workers, to count as
@@ -33,14 +36,17 @@ type Workers struct {
 
 	BlindReason, BlindDo string // then, why, and what to do about it
 
+	Dirty      int // the same as All, of dirty workers, which are not among those
+	DirtyReady int // those that have loaded their applications
+
 	Reloads bool // gunicorn's own reloader is on, for certain; learned when all are ready
 
 	Lost  int    // those that have been seen to end, and that gunicorn did not mean to replace
 	Exits string // how they ended, for a log
 }
 
-// Ready waits until every worker has entered its loop: the first heartbeat,
-// which comes after the application has loaded. The serving generation's
+// Ready waits until every worker has entered its loop, dirty ones too: the first
+// heartbeat, which comes after the application has loaded. The serving generation's
 // number of workers, where there is one, is a hint of how many to expect.
 // Each change is told to report. The error is an *ExitError or ctx's. A look
 // that fails is followed by another, and counts for nothing.
@@ -52,9 +58,12 @@ func (m *Master) Ready(ctx context.Context, hint int, report func(Workers)) erro
 func (m *Master) awaitBeats(ctx context.Context, hint int, report func(Workers)) error {
 	var told Workers
 	var pace pace
+	looping := false
 	for {
 		_, _ = m.note() // for End, which tells of what could not be listed
 		m.learnLogs()
+		looped := looping
+		looping = m.loops()
 		installed := m.Handles(unix.SIGUSR2)
 		beats, err := heartbeats(m.PID())
 		if unreadable(err, m.Process) {
@@ -65,15 +74,19 @@ func (m *Master) awaitBeats(ctx context.Context, hint int, report func(Workers))
 			now := m.ledger.figures()
 			pace.look(installed, forked, len(beats), now)
 			now.All, now.Ready = count(beats)
+			m.countDirty(beats, &now)
 			if now != told {
 				told = now
 				report(now)
 			}
 			least := settled
-			if now.All < hint {
+			switch {
+			case now.All < hint:
 				least = settledBelow
+			case looped && looping:
+				least = settledInLoop
 			}
-			if now.All > 0 && now.Ready == now.All && pace.over(least) && m.waits() {
+			if now.All > 0 && now.Ready == now.All && pace.over(least) && m.dirty.over() && m.waits() {
 				m.ledger.isReady(now.All)
 				m.learnAll(ctx, now, report)
 				return nil
@@ -126,6 +139,16 @@ func (m *Master) waits() bool {
 	return err == nil && info.State == 'S'
 }
 
+// loops says whether the master waits for a signal as it does in its loop, and not as
+// between two forks, which is a time.sleep. Only gunicorn 25 and newer can be told so:
+// they wait for a queue, by a futex, where older ones call select, as time.sleep does
+// before Python 3.11. Other threads may keep the master waiting by a futex, too, for
+// some milliseconds: one look is not enough.
+func (m *Master) loops() bool {
+	where, err := proc.WaitsIn(m.PID())
+	return err == nil && strings.HasPrefix(where, "futex")
+}
+
 // beating says whether any worker has entered its loop.
 func beating(beats []heartbeat) bool {
 	return slices.ContainsFunc(beats, func(b heartbeat) bool { return b.beaten })
@@ -140,6 +163,16 @@ func count(beats []heartbeat) (all, ready int) {
 	return len(beats), ready
 }
 
+// countDirty looks at the master's dirty workers, and adds them to what is known of its
+// workers. It is told the files that the master holds. Where its children cannot be
+// listed it adds what it knew.
+func (m *Master) countDirty(own []heartbeat, now *Workers) {
+	if children, err := proc.Children(m.PID()); err == nil {
+		m.dirty.look(m, own, children)
+	}
+	m.dirty.count(now)
+}
+
 // Workers looks at the master's workers once. Of what cannot be read it says
 // that there is nothing.
 func (m *Master) Workers() Workers {
@@ -148,6 +181,7 @@ func (m *Master) Workers() Workers {
 	now := m.ledger.figures()
 	if now.Blind = unreadable(err, m.Process); !now.Blind {
 		now.All, now.Ready = count(beats)
+		m.countDirty(beats, &now)
 	} else {
 		now.BlindReason, now.BlindDo = blindness(m.PID())
 	}

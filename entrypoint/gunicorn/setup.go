@@ -2,6 +2,7 @@ package gunicorn
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -14,12 +15,7 @@ import (
 // says so in so many words: of the words nothing is known where setproctitle has
 // written over them, and of the file nothing that has to be computed.
 func (m *Master) setup(ctx context.Context) Words {
-	argv, err := proc.Cmdline(m.PID())
-	if err != nil {
-		return Words{}
-	}
-	env, _ := proc.Environ(m.PID(), cmdArgs) // empty where we may not look
-	said := ReadWords(argv, env)
+	said := m.words()
 	if !said.Named {
 		return Words{}
 	}
@@ -27,6 +23,43 @@ func (m *Master) setup(ctx context.Context) Words {
 	said.Reload = said.Reload || turnsOn(config, "reload")
 	said.Preload = said.Preload || turnsOn(config, "preload_app")
 	return said
+}
+
+// words are the master's own, with its variable's. Nothing is named where they cannot be
+// read.
+func (m *Master) words() Words {
+	argv, err := proc.Cmdline(m.PID())
+	if err != nil {
+		return Words{}
+	}
+	env, _ := proc.Environ(m.PID(), cmdArgs) // empty where we may not look
+	return ReadWords(argv, env)
+}
+
+// OnePidfile is why no other generation can be begun beside the master: its
+// configuration file, as it is now, names a pidfile in so many words, and the master is
+// in it. gunicorn ends where it finds another one there that lives. Since the master
+// takes us for its own old master, it has the name that a successor has.
+func (m *Master) OnePidfile(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	said := m.words()
+	if !said.Named || m.Dead() {
+		return nil
+	}
+	file := textOf(lastWord(m.configuration(limited, said.Config), "pidfile"))
+	if file == "" {
+		return nil
+	}
+	if !path.IsAbs(file) {
+		dir, _ := proc.Dir(m.PID())
+		file = path.Join(dir, file)
+	}
+	if pid, err := readPid(second(file)); err != nil || pid != m.PID() {
+		return nil
+	}
+	return advised{fmt.Errorf("gunicorn's configuration names one pidfile for all generations, and process %d has it: %s", m.PID(), second(file)),
+		"take pidfile out of gunicorn's configuration: with STABLEHAND_BIND there are two generations at times, each with a pid of its own"}
 }
 
 // configuration is the text of the file that the master has read, as far as its words
@@ -65,14 +98,28 @@ func readConfig(ctx context.Context, file string) string {
 var setting = regexp.MustCompile(`(?m)^(\w+)[ \t]*=[ \t]*(.*?)[ \t\r]*(#.*)?$`)
 
 // turnsOn says whether the last word of a configuration on a setting is True.
-func turnsOn(config, name string) bool {
-	value := ""
+func turnsOn(config, name string) bool { return lastWord(config, name) == "True" }
+
+// lastWord is the last that a configuration says of a setting; empty if nothing.
+func lastWord(config, name string) (value string) {
 	for _, s := range setting.FindAllStringSubmatch(config, -1) {
 		if s[1] == name {
 			value = s[2]
 		}
 	}
-	return value == "True"
+	return value
+}
+
+// text is what Python has between quotes, where nothing in it is more than it seems.
+var text = regexp.MustCompile(`^(?:"([^"\\]*)"|'([^'\\]*)')$`)
+
+// textOf is the text that a setting is given; empty where that is no plain text.
+func textOf(value string) string {
+	found := text.FindStringSubmatch(value)
+	if found == nil {
+		return ""
+	}
+	return found[1] + found[2]
 }
 
 // reloaderMask is what InotifyReloader of gunicorn's reloader.py watches for:

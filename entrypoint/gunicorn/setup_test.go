@@ -2,6 +2,24 @@ package gunicorn
 
 import "testing"
 
+func TestTextOfASettingIsReadOnlyWhereItIsPlain(t *testing.T) {
+	for config, want := range map[string]string{
+		"pidfile = \"run/pid\"\n":                   "run/pid",
+		"pidfile='/run/pid'  # ours\n":              "/run/pid",
+		"pidfile = '/run/pid'\npidfile = None\n":    "",
+		"pidfile = os.environ['PIDFILE']\n":         "",
+		"pidfile = f'/run/{name}' + '.pid'\n":       "",
+		`pidfile = "a\x62c"` + "\n":                 "",
+		"if DEBUG:\n    pidfile = '/run/pid'\n":     "",
+		"workers = 1\n# pidfile = '/run/pid'\n":     "",
+		"pidfile = '/run/\"pid'\nworkers = 'two'\n": `/run/"pid`,
+	} {
+		if got := textOf(lastWord(config, "pidfile")); got != want {
+			t.Errorf("%q: %q, want %q", config, got, want)
+		}
+	}
+}
+
 func TestConfigurationTurnsOnOnlyWhereItIsCertain(t *testing.T) {
 	for config, want := range map[string]bool{
 		"reload = True\n":                       true,

@@ -95,6 +95,43 @@ func (m *Master) canExec(ctx context.Context) error {
 	return nil
 }
 
+// Answers makes sure that the file systems answer by which a program starts in a directory:
+// that of the directory, of the program, and of what its first line says is to run it. Of a
+// path that is not absolute, or of what is not there, it says nothing.
+func Answers(ctx context.Context, dir, program string) error {
+	limited, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	if !path.IsAbs(program) {
+		program = path.Join(dir, program)
+	}
+	hangs := func(what, file string) error {
+		if !path.IsAbs(file) {
+			return nil
+		}
+		_, err := lookAt(limited, file)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return advised{fmt.Errorf("%s %s does not answer: %w", what, file, err), "see to what it is mounted from"}
+		}
+		return nil
+	}
+	if err := errors.Join(hangs("the working directory", dir), hangs("the program", program)); err != nil {
+		return err
+	}
+	first, _, _ := small.Read(limited, program, firstLine, 0) // what cannot be read is for exec to say
+	line, _, _ := strings.Cut(string(first), "\n")
+	script, is := strings.CutPrefix(line, "#!")
+	if words := strings.Fields(script); is && len(words) > 0 {
+		return hangs("the interpreter of "+program+",", words[0])
+	}
+	return nil
+}
+
+// firstLine is how much the kernel reads of a script's first line (BINPRM_BUF_SIZE).
+const firstLine = 256
+
 func cannotRun(p place) error {
 	if err := errors.Join(p.err, p.run); err != nil {
 		return fmt.Errorf("cannot be run: %w", bare(err))

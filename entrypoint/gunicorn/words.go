@@ -18,6 +18,9 @@ type Words struct {
 	Pidfile string // of --pid or -p, if any
 	Chdir   string // of --chdir, if any: where a relative Pidfile is
 	Config  string // of --config or -c, if any
+	Bind    string // the words of --bind or -b, if any
+
+	ReusePort bool // each worker is to open its sockets by itself
 }
 
 // ReadWords reads a command line and GUNICORN_CMD_ARGS, of which the command
@@ -185,6 +188,12 @@ func (w *Words) readOptions(words []string) {
 			w.Reload = true
 		case preloadFlag.MatchString(word):
 			w.Preload = true
+		case word == "--bind", word == "-b":
+			w.Bind = strings.TrimSpace(word + " " + next())
+		case name == "--bind", strings.HasPrefix(word, "-b"):
+			w.Bind = word
+		case word == "--reuse-port":
+			w.ReusePort = true
 		case name == "--pid" && joined:
 			w.Pidfile = value
 		case word == "--pid", word == "-p":

@@ -11,7 +11,7 @@ import (
 type Adopted struct {
 	Generation            // that is to serve
 	Content    Content    // of what is watched, that it is known to have read; zero if nobody knows
-	Retiring   Generation // the old one that it replaces, and that was told to go; nil if there is none
+	Retiring   Generation // the old one that it replaces, and that was told to go; nil if there is none. With a listener it may have to be told still
 }
 
 // adopt begins with what was adopted.
@@ -19,9 +19,11 @@ func (l *Life) adopt(a *Adopted) {
 	l.numbered = 1
 	if a.Retiring != nil {
 		l.retiring, l.numbered = newGeneration(a.Retiring, 1), 2
-		l.retiring.told.Store(true)
+		l.retiring.told.Store(a.Retiring.Listener() == nil)
 	}
 	l.successor = newGeneration(a.Generation, l.numbered)
+	l.successor.steered.Store(a.Listener() != nil)
+	l.successor.reached.Store(a.Listener() != nil)
 	l.successor.content = a.Content
 }
 
@@ -56,6 +58,8 @@ func (l *Life) goOn(first *generation, successor Generation) {
 		return
 	case l.stopping:
 		return
+	case l.retiring != nil && l.retiring.Listener() != nil:
+		l.beginDrain(l.retiring, first)
 	case l.retiring != nil:
 		l.beginRetiring()
 	case successor != nil:
@@ -63,14 +67,17 @@ func (l *Life) goOn(first *generation, successor Generation) {
 		l.beginHandoff() // at once: should the master end before, there is one that inherits
 		return
 	}
-	if l.command != nil || !l.settings.Watched || l.disk == (Content{}) || first.content == l.disk {
-		return // what cannot be read yet is a change when it can
+	const unknown = "nobody knows what was read by the gunicorn that was adopted"
+	switch {
+	case l.command != nil:
+	case l.world.Starter != nil: // nor with which environment it was begun
+		l.request(unknown, 0)
+	case !l.settings.Watched || l.disk == (Content{}) || first.content == l.disk: // what cannot be read yet is a change when it can
+	case first.content == (Content{}):
+		l.request(unknown, 0)
+	default:
+		l.request("content changed while no stablehand ran", 0)
 	}
-	reason := "content changed while no stablehand ran"
-	if first.content == (Content{}) {
-		reason = "nobody knows what was read by the gunicorn that was adopted"
-	}
-	l.request(reason, 0)
 }
 
 // beginRetiring begins the task that brings a handoff to its end which an earlier

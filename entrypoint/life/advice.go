@@ -21,10 +21,10 @@ func advice(err error, lines string) string {
 		return whoTells
 	case errors.Is(err, errExits):
 		return "look for sys.exit(), exit() or the like in what is loaded"
-	case errors.Is(err, errNotReady):
-		return "see " + lines + "; if it only needs longer, raise STABLEHAND_READY_TIMEOUT"
 	case errors.As(err, &advised):
 		return advised.Advice(lines)
+	case errors.Is(err, errNotReady):
+		return "see " + lines + "; if it only needs longer, raise STABLEHAND_READY_TIMEOUT"
 	}
 	return ""
 }
@@ -75,17 +75,21 @@ func (l *Life) meaning(err error) string {
 	itself, unready := failed(err), errors.Is(err, errNotReady) || errors.As(err, new(lost))
 	moved := l.disk != l.now.disk // nobody knows which content has failed, nor what a worker would read now
 	switch {
+	case l.step.name == status.Probe && !moved && unready && !l.serving.Preloads() && l.serving.content != l.disk:
+		return "; until then a worker that gunicorn replaces (max_requests, a timeout) may answer so as well" + unlessPreloaded
 	case l.step.name != status.Warm || moved || !itself && !unready:
 		return ""
 	case l.settings.Watched && l.disk != Content{} && l.serving.content == l.disk:
 		return fmt.Sprintf("; what is watched is as generation %d has read it: %s, or for what has changed and is not watched", l.serving.number, meets)
 	case l.threatens(err):
-		return ending(err) + ", unless the application is preloaded (--preload)"
+		return ending(err) + unlessPreloaded
 	case itself && l.counts.handoffs[status.HandedOff] == 0:
 		return "; if the change is right, no handoff has succeeded yet: " + meets
 	}
 	return ""
 }
+
+const unlessPreloaded = ", unless the application is preloaded (--preload)"
 
 // ending is what may come of a worker that is replaced: it has its master's
 // configuration, and loads what is on disk. gunicorn ends with one that fails.

@@ -2,6 +2,7 @@ package life
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -25,6 +26,14 @@ func (e ended) Error() string              { return "it has ended" }
 func (e ended) ExitCode() int              { return int(e) }
 func (e ended) ByWorker() bool             { return e == 3 || e == 4 }
 func (e ended) Advice(lines string) string { return "mend what " + lines + " tell of" }
+
+// errUnanswered is that of a generation that was asked in vain.
+var errUnanswered = fmt.Errorf("%w: %w", errNotReady, page{})
+
+type page struct{}
+
+func (page) Error() string        { return "probe: 500" }
+func (page) Advice(string) string { return "see the page" }
 
 func TestAdviceClaimsNoMoreThanIsKnown(t *testing.T) {
 	const (
@@ -68,6 +77,9 @@ func TestAdviceClaimsNoMoreThanIsKnown(t *testing.T) {
 			want: "see gunicorn's lines above; if it only needs longer, raise STABLEHAND_READY_TIMEOUT", and: the},
 		"without workers": {err: errNotReady, want: "see gunicorn's lines above; if it only needs longer, raise STABLEHAND_READY_TIMEOUT"},
 		"another error":   {err: errors.New("no room")},
+		"an answer":       {err: errUnanswered, step: status.Probe, want: "see the page", and: "; until then a worker that gunicorn replaces (max_requests, a timeout) may answer so as well, unless"},
+		"an answer where the serving generation preloads": {err: errUnanswered, step: status.Probe, serving: known{preloads: true}, want: "see the page"},
+		"an answer of what is as it was":                  {err: errUnanswered, step: status.Probe, began: read, now: read, want: "see the page"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := servingLife(Settings{Watched: true})

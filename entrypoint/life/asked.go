@@ -60,6 +60,9 @@ func (l *Life) Status(ctx context.Context) (status.Status, error) {
 				shown.Workers = g.Workers()
 			}
 		}
+		if l.world.Memory != nil && s.Serving != nil && s.Serving.Number == g.number {
+			s.Memory = l.world.Memory.Seen(g.Generation)
+		}
 	}
 	return s, nil
 }
@@ -85,6 +88,12 @@ func (l *Life) status() status.Status {
 		Started: l.started, Phase: l.phase(), LastHandoff: l.last,
 		Strays:  slices.Clone(l.strays.known),
 		Serving: l.serving.shown(), Successor: l.successor.shown(), Retiring: l.retiring.shown(),
+	}
+	if s.Successor != nil {
+		s.Successor.Probe = l.step.answers
+	}
+	if s.Retiring != nil && l.drain != nil && !l.drain.told.Load() {
+		s.Retiring.Connections = l.drain.held
 	}
 	if l.now != nil {
 		h := l.standsNow()
@@ -176,8 +185,8 @@ func (l *Life) task() string {
 	switch {
 	case l.now != nil:
 		return fmt.Sprintf("the handoff to generation %d", l.now.Generation)
-	case l.cancel != nil && l.serving != nil:
-		return "the end of the old generation"
+	case l.cancel != nil && l.serving != nil, l.drain != nil:
+		return "the old generation"
 	case l.cancel != nil:
 		return "the boot"
 	}

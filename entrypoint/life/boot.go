@@ -41,9 +41,6 @@ func (l *Life) boot(ctx context.Context, first *generation) func() {
 		l.enter(status.Warm)
 		err := l.warm(ctx, first)
 		if err == nil {
-			err = l.warmed(first, time.Since(first.seen))
-		}
-		if err == nil {
 			successor := first.Successor()
 			return func() { l.booted(first, begun, successor) }
 		}
@@ -56,21 +53,11 @@ func (l *Life) boot(ctx context.Context, first *generation) func() {
 		}
 		l.log.Warn("gunicorn ended before it was ready, and the command goes on", "generation", 1, "pid", first.PID(), "reason", err)
 		first = nil
-		l.note(func() { l.successor, l.step = nil, step{} })
-		l.enter(status.Boot)
+		l.note(func() {
+			l.successor, l.step = nil, step{}
+			l.enters(status.Boot)
+		})
 	}
-}
-
-// warm waits until generation 1 is ready. One that was adopted and answers has been so
-// before: what has become of some of its workers since does not make it less.
-func (l *Life) warm(ctx context.Context, first *generation) error {
-	if w := first.Workers(); l.command == nil && w.Ready > 0 && !dead(first) {
-		l.workers(w)
-		return nil
-	}
-	warming, cancel := l.warming(ctx)
-	defer cancel()
-	return first.Ready(warming, 0, l.workers)
 }
 
 // found notes that there is a master.
@@ -97,7 +84,7 @@ func (l *Life) isNoGunicorn() {
 	l.withdraw(errNoGunicorn)
 	l.log.Warn("no gunicorn is among the command's processes: until there is one, all signals go to the command, and changes are not handed over",
 		append([]any{"pid", l.command.PID(), "took", since(l.started)},
-			toDo("if the command is no gunicorn, run it without STABLEHAND_WATCH")...)...)
+			toDo("if the command is no gunicorn, run it without STABLEHAND_WATCH and STABLEHAND_BIND")...)...)
 }
 
 // wasNoMaster says whether what looked like a master was none: it has ended
@@ -110,7 +97,7 @@ func (l *Life) wasNoMaster(first *generation, err error) bool {
 // booted makes the first generation the serving one.
 func (l *Life) booted(first *generation, begun time.Time, successor Generation) {
 	l.serving, l.successor = first, nil
-	first.since, first.workers = time.Now(), l.step.workers.All
+	first.since, first.workers, first.wants = time.Now(), l.step.workers.All, l.step.workers.All
 	l.deliverKept()
 	l.serves(begun)
 	l.tellReady(l.standing())

@@ -10,23 +10,6 @@ import (
 )
 
 const (
-	// retireTimeout is how long an old generation may take to finish. gunicorn
-	// itself kills its workers after its graceful_timeout, which may be long on
-	// purpose; so this is only for a master that hangs.
-	retireTimeout = time.Hour
-
-	// spentFor is how long an old master may live on when nothing is left that it
-	// could finish, as where a thread keeps Python from ending.
-	spentFor = 5 * time.Second
-
-	// noteEvery is how often an old generation that finishes is looked at, for what
-	// it starts meanwhile and leaves behind.
-	noteEvery = time.Second
-
-	// promoteTimeout is how long a master may take to see that its parent has
-	// gone, which it looks for once a second. It serves all the while.
-	promoteTimeout = 10 * time.Second
-
 	// endTimeout is how long processes may outlive SIGKILL, as in a disk wait.
 	endTimeout = 30 * time.Second
 
@@ -60,6 +43,10 @@ func (l *Life) beginHandoff() {
 		l.late.leave()
 		return // until it is over
 	}
+	if l.drain != nil {
+		l.drain.end()
+		return // until it is over
+	}
 	old, r := l.serving, l.next
 	l.next = nil
 	l.numbered++
@@ -67,6 +54,7 @@ func (l *Life) beginHandoff() {
 		Handoff: status.Handoff{Generation: l.numbered, From: old.number, Reason: r.why(), Began: time.Now()},
 		before:  l.moves(), followers: r.followers,
 	}
+	l.now.spawns = l.now.Began
 	l.now.disk = l.disk
 	l.recurs.begins(l.now.Began)
 	old.tried = true
@@ -78,17 +66,29 @@ func (l *Life) beginHandoff() {
 	})
 }
 
-// handOff replaces the serving generation by a new one. When it returns an
-// error before the old generation was told to retire, a rolledBack, nothing is
+// handOff replaces the serving generation by a new one, as soon as there is room for it.
+// Where that fails, the serving one has all of its workers again.
+func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
+	hint := max(old.Workers().All, l.regains(old))
+	taken, err := l.makeRoom(ctx, old)
+	if err == nil {
+		err = l.replace(ctx, old, number, hint)
+	}
+	if taken > 0 && errors.As(err, new(rolledBack)) {
+		l.giveBack(old, taken)
+	}
+	return err
+}
+
+// replace replaces the serving generation by a new one, which may have as many workers
+// as hint says. When it returns an error before the old generation was told to retire, a rolledBack, nothing is
 // left of the successor and the old one was not touched. The end of ctx rolls
 // back, too; once the old one retires there is no way back.
-func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
+func (l *Life) replace(ctx context.Context, old *generation, number, hint int) error {
 	begun := time.Now()
 	warming, cancel := l.warming(ctx)
 	defer cancel()
-	hint := old.Workers().All
-
-	spawned, ours, err := old.Spawn(warming)
+	spawned, ours, err := l.spawn(warming, old)
 	if err != nil {
 		return rolledBack{err}
 	}
@@ -96,62 +96,58 @@ func (l *Life) handOff(ctx context.Context, old *generation, number int) error {
 	l.note(func() { l.spawned(next, ours, hint) })
 	l.did("spawned", next)
 
-	l.enter(status.Warm)
-	err = next.Ready(warming, hint, l.workers)
-	if err != nil && !inherits(old, next) {
+	if err := l.bringUp(warming, old, next, hint, begun); err != nil {
 		return l.rollBack(old, next, err)
 	}
-	if err == nil {
-		l.did("warmed", next)
-	}
-	if err := l.warmed(next, time.Since(begun)); err != nil {
-		return l.rollBack(old, next, err)
+
+	if next.Listener() != nil {
+		l.enter(status.Steer)
+		err := next.steer()
+		if err != nil && !inherits(old, next) {
+			return l.rollBack(old, next, err)
+		}
+		if err == nil {
+			l.did("steered", next)
+		}
 	}
 
 	l.enter(status.Soak)
 	err = next.Soak(ctx, l.settings.Soak)
 	if err != nil && !inherits(old, next) {
-		return l.rollBack(old, next, err)
+		l.steerBack(old, next)
+		if !inherits(old, next) { // the old one may have ended meanwhile
+			return l.rollBack(old, next, err)
+		}
 	}
 	if err == nil && l.settings.Soak > 0 {
 		l.did("soaked", next)
 	}
 
-	l.enter(status.Retire)
+	if next.Listener() == nil {
+		l.enter(status.Retire)
+	}
 	if err := l.commit(ctx, old, next); err != nil {
 		return l.rollBack(old, next, err)
 	}
-	return l.seeOff(ctx, old, next)
+	if next.Listener() == nil {
+		return l.seeOff(ctx, old, next)
+	}
+	return nil // the rest is a drain's
+}
+
+// spawn brings up a successor: by the serving generation, or afresh.
+func (l *Life) spawn(ctx context.Context, old *generation) (next Generation, ours bool, err error) {
+	if l.world.Starter == nil {
+		return old.Spawn(ctx)
+	}
+	next, err = l.world.Starter.Start(ctx)
+	return next, true, err
 }
 
 // inherits says whether a successor is all that there is, and answers: what becomes of
 // some of its workers, of its soak, or of the wish for it, is of no matter any more.
 func inherits(old, next *generation) bool {
 	return dead(old) && !dead(next) && next.Workers().Ready > 0
-}
-
-// seeOff has the old generation retire, and waits until its successor has been
-// promoted.
-func (l *Life) seeOff(ctx context.Context, old, next *generation) error {
-	if err := l.retire(old, next); err != nil {
-		return err
-	}
-	l.did("retired", old)
-
-	l.enter(status.Promote)
-	promoting, cancel := context.WithTimeout(ctx, promoteTimeout)
-	defer cancel()
-	err := next.Promoted(promoting)
-	if ctx.Err() != nil {
-		return nil // it was all but promoted when the stop came
-	}
-	if dead(next) {
-		return err
-	}
-	if err == nil {
-		l.did("promoted", next)
-	}
-	return nil
 }
 
 // came notes that a generation is there. A stop that came just before has not
@@ -167,23 +163,34 @@ func (l *Life) came(g *generation) {
 // been there for nobody knows how long, and has read nobody knows what.
 func (l *Life) spawned(next *generation, ours bool, hint int) {
 	l.came(next)
+	if dead(l.serving) && next.Listener() != nil {
+		l.bequeath() // its listener may not have been there yet
+	}
 	l.now.successor = next
 	next.ours, next.before = ours, l.now.before
+	if own := next.Listener(); own != nil && own.Shared() {
+		next.reached.Store(true)
+	}
 	l.step.most = hint
 }
 
-// warmed notes, for a task, that a generation is ready, and what it has read. The
-// error is that it has ended meanwhile.
+// warmed notes, for a task, that a generation's workers are ready, and what it has read.
+// The error is that it has ended meanwhile.
 func (l *Life) warmed(g *generation, took time.Duration) error {
-	l.note(func() {
-		g.took = took
-		l.recurs.ready = time.Now()
-	})
+	l.isReady(g, took)
 	l.read(g)
 	if dead(g) {
 		return g.Ended()
 	}
 	return nil
+}
+
+// isReady notes, for a task, that a generation is, as far as it has come.
+func (l *Life) isReady(g *generation, took time.Duration) {
+	l.note(func() {
+		g.took = took
+		l.recurs.ready = time.Now()
+	})
 }
 
 // did notes that the step is done, in the words of the log.
@@ -209,8 +216,10 @@ func (l *Life) rollBack(old, next *generation, why error) error {
 			l.now.givenUp = true
 		}
 	})
+	mayHold := next.Listener() == nil || next.reached.Load()
+	l.steerBack(old, next)
 	grace := time.Duration(0)
-	if next.Workers().Ready > 0 {
+	if mayHold && next.Workers().Ready > 0 {
 		grace = rollBackGrace
 		next.told.Store(true)
 	}
@@ -227,6 +236,9 @@ func (l *Life) rollBack(old, next *generation, why error) error {
 		})
 	}
 	old.Forget()
+	if dead(next) {
+		next.unbind()
+	}
 	l.note(func() { l.successor = nil })
 	return rolledBack{why}
 }
@@ -248,7 +260,7 @@ func (l *Life) commit(ctx context.Context, old, next *generation) (err error) {
 			err = context.Cause(ctx)
 		default:
 			l.serving, l.retiring, l.successor = next, old, nil
-			next.since, next.workers = time.Now(), l.step.workers.All
+			next.since, next.workers, next.wants = time.Now(), l.step.workers.All, l.step.workers.All
 			l.deliverKept()
 			l.serves(l.now.Began)
 			l.keep()
@@ -256,58 +268,4 @@ func (l *Life) commit(ctx context.Context, old, next *generation) (err error) {
 		}
 	})
 	return err
-}
-
-// retire has the old generation finish what it holds and end, and sees to it
-// that nothing is left of it.
-func (l *Life) retire(old, next *generation) error {
-	old.Note()
-	l.tell(old)
-	ctx, cancel := context.WithTimeout(context.Background(), retireTimeout)
-	defer cancel()
-	lost := next.Done()
-	begun, spent := time.Now(), time.Time{}
-	for !dead(old) && ctx.Err() == nil && (spent.IsZero() || time.Since(spent) < spentFor) {
-		select {
-		case <-old.Done():
-		case <-ctx.Done():
-		case <-time.After(noteEvery):
-			old.Note()
-			if !old.Spent() {
-				spent = time.Time{}
-			} else if spent.IsZero() {
-				spent = time.Now()
-			}
-		case <-lost:
-			lost = nil
-			if !l.told() {
-				return fmt.Errorf("the successor ended while the old generation retired: %w", next.Ended())
-			}
-		}
-	}
-	if !dead(old) {
-		l.note(func() { l.sayKills(old, since(begun), !spent.IsZero()) })
-	}
-	ctx, cancel = context.WithTimeout(context.Background(), endTimeout)
-	defer cancel()
-	if err := old.Clear(ctx, leaveGrace); err != nil {
-		l.note(func() {
-			l.log.Error("cannot end the old generation", "generation", old.number, "pid", old.PID(), "reason", err, l.servesNow())
-		})
-	}
-	l.note(func() { l.retiring = nil })
-	return nil
-}
-
-// sayKills says that an old generation has to be killed.
-func (l *Life) sayKills(old *generation, took time.Duration, spent bool) {
-	attrs := []any{"generation", old.number, "pid", old.PID()}
-	if spent {
-		attrs = append(attrs, "reason", "its master has no workers and no sockets any more, and goes on")
-	}
-	attrs = append(attrs, "took", took, l.servesNow())
-	if spent {
-		attrs = append(attrs, toDo("look for a thread that the configuration or the preloaded application starts: Python waits for each that is no daemon")...)
-	}
-	l.log.Warn("the old generation does not end: killing it", attrs...)
 }

@@ -29,7 +29,7 @@ const (
 // yet, and that may be rolled back for another one.
 func (l *Life) comesUp() bool {
 	return l.now != nil && !l.now.givenUp && !l.stopping && !dead(l.serving) &&
-		(l.step.name == status.Spawn || l.step.name == status.Warm)
+		(l.step.name == status.Spawn || l.step.name == status.Warm || l.step.name == status.Probe)
 }
 
 // givenUp fires when what comes up is to be given up, or a word is to be said of it.
@@ -62,9 +62,9 @@ func (l *Life) givesWayAt() time.Time {
 // hopelessAt is when the handoff under way is hopeless: after its patience, or since a
 // worker was lost. Where one before it gave way, it may take longer.
 func (l *Life) hopelessAt() time.Time {
-	at := l.now.Began.Add(l.patience())
+	at := l.now.spawns.Add(l.patience())
 	if lost := l.step.hopeless; !lost.IsZero() {
-		at = earlier(at, later(lost, l.now.Began.Add(hopelessAfter*l.tooShort)))
+		at = earlier(at, later(lost, l.now.spawns.Add(hopelessAfter*l.tooShort)))
 	}
 	return at
 }
@@ -113,14 +113,17 @@ func (l *Life) giveUp() {
 // long: where all that comes up is slow, or loses a worker and gets ready all the same,
 // one of them is to get there, even if there are always new changes.
 func (l *Life) giveWay() {
-	why := fmt.Sprintf("not ready after %v, and generation %d took %v", since(l.now.Began), l.serving.number, l.serving.took.Round(time.Millisecond))
-	if w := l.step.workers; w.Lost > 0 {
+	why := fmt.Sprintf("not ready after %v, and generation %d took %v", since(l.now.spawns), l.serving.number, l.serving.took.Round(time.Millisecond))
+	if w := l.step.workers; w.Lost > 0 && l.step.name != status.Probe {
 		why = lost{w}.Error()
+	}
+	if l.step.answers != "" {
+		why += ": probe: " + l.step.answers
 	}
 	l.now.givenUp = true
 	l.cancel(gaveWay{
 		text:  fmt.Sprintf("hopeless, and gives way to the next handoff (%s): %s", l.next.why(), why),
-		after: l.hopelessAt().Sub(l.now.Began),
+		after: l.hopelessAt().Sub(l.now.spawns),
 	})
 }
 

@@ -27,6 +27,7 @@ type Life struct {
 	serving   *generation // nil until the first is ready
 	successor *generation // coming up: in boot generation 1, then a handoff's
 	retiring  *generation // told to finish, once its successor serves
+	drain     *drain      // of the retiring generation, and its end, where that goes on beside; nil if it does not
 	numbered  int         // generations so far
 
 	disk   Content // what is watched holds this, as far as is known
@@ -47,6 +48,8 @@ type Life struct {
 	kept    []Signal                // for a master that is not there yet, or soaks
 	blind   bool                    // it has been said that heartbeats cannot be read
 	reloads bool                    // it has been said that gunicorn's own reloader is on
+
+	unmeasured bool // it has been said that nobody knows what memory there is
 
 	tooShort time.Duration // that a handoff was let take, until it gave way; 0 since one has succeeded
 	late     *late         // after a handoff that was rolled back
@@ -73,18 +76,26 @@ type launched struct {
 // generation is one generation and what the loop knows of it.
 type generation struct {
 	Generation
-	number  int
-	seen    time.Time     // since when it has been known
-	since   time.Time     // since when it serves
-	workers int           // with which it began to
-	ours    bool          // it was begun by us, and seen to
-	took    time.Duration // until it was ready, if it is ours
-	before  uint64        // how often what is watched had moved when it was begun
-	content Content       // of what is watched, that it has read; zero if nobody knows
-	doubt   bool          // that has moved meanwhile, and is what it was: no change tells of it
-	tried   bool          // a handoff from it has begun
-	told    atomic.Bool   // it has got TERM from us
-	ended   bool          // the loop has taken note of its master's end
+	number    int
+	seen      time.Time       // since when it has been known
+	since     time.Time       // since when it serves
+	workers   int             // with which it began to
+	wants     int             // the same, and what TTIN and TTOU have made of it since
+	ours      bool            // it was begun by us, and seen to
+	took      time.Duration   // until it was ready, if it is ours
+	before    uint64          // how often what is watched had moved when it was begun
+	content   Content         // of what is watched, that it has read; zero if nobody knows
+	doubt     bool            // that has moved meanwhile, and is what it was: no change tells of it
+	tried     bool            // a handoff from it has begun
+	whole     int             // workers that it had before it gave some up for a successor; like the next two, the tasks' own
+	costs     int64           // bytes of memory that it took then
+	regains   time.Time       // when it began to get them back
+	delivered <-chan struct{} // closed when the last signal has been that it was to get as soon as it handles it; nil if none was
+
+	told    atomic.Bool // it has got TERM from us
+	steered atomic.Bool // it has a listener of its own, and new connections go there
+	reached atomic.Bool // they have gone there at some time
+	ended   bool        // the loop has taken note of its master's end
 }
 
 func newGeneration(g Generation, number int) *generation {
@@ -183,6 +194,9 @@ func (l *Life) Run(command Command, adopted *Adopted, signals <-chan Signal, cha
 	}
 	l.withdraw(errStopping)
 	l.abandon()
+	if l.drain != nil { // it has as long as anything that is left
+		l.tell(l.drain.generation)
+	}
 	close(l.ended)
 	over()
 	return l.leaveDeaf(signals)
@@ -276,7 +290,7 @@ func (l *Life) servesNow() slog.Attr {
 		return slog.Attr{}
 	case l.serving != nil && !dead(l.serving):
 		return slog.Int("serving", l.serving.number)
-	case l.successor != nil && l.step.name == status.Soak && !dead(l.successor):
+	case l.successor != nil && l.step.mayAnswer() && !dead(l.successor):
 		return slog.Int("serving", l.successor.number)
 	}
 	return slog.Int("serving", 0)
@@ -288,8 +302,9 @@ func (l *Life) servingEnded() {
 	attrs := []any{"generation", l.serving.number, "pid", l.serving.PID(), "reason", l.serving.Exit(), l.servesNow()}
 	switch {
 	case l.stopping:
-	case l.successor != nil:
+	case l.successor != nil, l.startsAfresh():
 		l.log.Warn("the serving master has ended: its successor inherits as soon as it is ready", attrs...)
+		l.bequeath()
 	case l.now == nil:
 		text := "gunicorn's master has ended: nothing serves"
 		if toldBySomebody(l.serving.Ended()) {

@@ -10,7 +10,7 @@ import (
 
 // The log has one line for each event. Its fields are named alike in all of
 // them and come in this order: generation, pid, step, workers, how many of them
-// are ready and how many were lost, reason, took, retry, serving, code, do. Of these
+// are ready, the same of dirty ones, how many were lost, free, needed and limit of memory, reason, took, retry, serving, code, do. Of these
 // serving is the number of the generation that answers requests while the line is
 // written, 0 where none does, and do is for whoever reads it: what to do about it.
 
@@ -28,6 +28,9 @@ func workersNow(w status.Workers) []any {
 		return []any{"workers", w.All}
 	}
 	fields := []any{"workers", w.All, "ready", w.Ready}
+	if w.Dirty > 0 {
+		fields = append(fields, "dirty", w.Dirty, "dirty_ready", w.DirtyReady)
+	}
 	if w.Lost > 0 {
 		fields = append(fields, "lost", w.Lost)
 	}

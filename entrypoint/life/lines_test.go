@@ -129,7 +129,11 @@ func (w *world) told(r slog.Record, attrs map[string]int) {
 		if !g.dead() {
 			w.fault("generation %d was ended, and is there", g.number)
 		}
+	case "no room in memory for two generations: waiting for it", "no room in memory for two generations: taking workers of the old one down":
+		w.roomed = time.Now()
 	case "rolled back":
+		w.roomLooked, w.roomed = false, time.Time{}
+		w.checkGivenBack()
 		if isError && !w.stopping.IsZero() {
 			w.fault("a handoff that was stopped is called a failure")
 		}
@@ -143,6 +147,7 @@ func (w *world) serves(g *generation) {
 	if !w.stopping.IsZero() && w.everServed && !w.serving.dead() {
 		w.fault("generation %d begins to serve, and stablehand stops", g.number)
 	}
+	old := w.serving
 	w.serving, w.everServed, w.coming = g, true, nil
 	if g.early {
 		w.reasons++ // for one that nobody looks after
@@ -151,6 +156,9 @@ func (w *world) serves(g *generation) {
 	}
 	if !g.ready {
 		w.fault("generation %d serves and is not ready", g.number)
+	}
+	if !w.answers(g) && (old == nil || !old.dead()) {
+		w.fault("generation %d serves and has not answered", g.number)
 	}
 }
 
@@ -207,7 +215,7 @@ func (w *world) atLine(message string, number int) {
 		return
 	}
 	switch message {
-	case "warmed", "soaked", "promoted":
+	case "warmed", "probed", "soaked", "promoted":
 		w.note("generation %d is struck at once", g.number)
 		w.struck, g.known = true, true
 		g.endLocked(exit{code: 137})

@@ -109,6 +109,14 @@ func newWorld(seed uint64) *world {
 			*setting = 1 + some(own, most)
 		}
 	}
+	// A third have listeners of their own; whoever is asked for from outside, or found,
+	// has not.
+	if own := rand.New(rand.NewPCG(seed, 4)); chance(own, 33) && seed%10 != 0 {
+		w.apart, w.settings.Drain = true, []time.Duration{0, time.Second, time.Minute}[own.IntN(3)]
+		w.shared = chance(own, 25)
+	}
+	w.probes = chance(rand.New(rand.NewPCG(seed, 5)), 50)
+	w.settings.Room, w.memory = drawMemory(rand.New(rand.NewPCG(seed, 6)))
 	watched := rand.New(rand.NewPCG(seed, 3))
 	w.looking, w.unknown = []time.Duration{0, time.Millisecond, 300 * time.Millisecond, time.Hour}[watched.IntN(4)], chance(watched, 10)
 	w.command = &command{process: process{w: w, pid: 999, done: make(chan struct{})},
@@ -137,7 +145,17 @@ const longest = 3 * time.Minute
 func (w *world) live() {
 	signals, changes := make(chan life.Signal), make(chan life.Change)
 	w.tells = changes
-	l := life.New(w.settings, life.World{Log: slog.New(w), Teller: w, Host: w, Disk: w}, life.Content{1})
+	stands := life.World{Log: slog.New(w), Teller: w, Host: w, Disk: w}
+	if w.apart {
+		stands.Starter = w
+	}
+	if w.probes {
+		stands.Prober = w
+	}
+	if w.settings.Room != life.Off {
+		stands.Memory = w
+	}
+	l := life.New(w.settings, stands, life.Content{1})
 	ended := make(chan int, 1)
 	w.strikes = rand.New(rand.NewPCG(w.seed, 2))
 	w.terminate = func() {
@@ -257,7 +275,7 @@ func (w *world) checkQuiet(l *life.Life) {
 			w.fault("generation %d is there, and nobody needs it", g.number)
 		}
 	}
-	if w.serving.mixed && !w.blindToDisk() && w.failures == 0 && (w.command.first != nil || w.serving.number > 1) {
+	if w.serving.mixed && !w.blindToDisk() && w.failures == 0 && !w.roomLooked && (w.command.first != nil || w.serving.number > 1) {
 		w.fault("generation %d may have read what was there for a moment, and no other follows", w.serving.number)
 	}
 	if now.Handoff != nil && time.Since(now.Handoff.Began) > 10*time.Minute {

@@ -128,7 +128,7 @@ func (l *Life) withdraw(why error) {
 
 // due fires when the handoff that was requested is to begin.
 func (l *Life) due() <-chan time.Time {
-	if l.next == nil || l.cancel != nil || l.serving == nil || l.serving.ended || l.late.left() != nil {
+	if l.next == nil || l.cancel != nil || l.serving == nil || l.serving.ended || l.late.left() != nil || l.drain.ending() {
 		return nil
 	}
 	return time.After(time.Until(l.next.when()))

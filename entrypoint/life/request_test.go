@@ -15,6 +15,7 @@ type still struct{ Generation }
 
 func (still) Done() <-chan struct{} { return nil }
 func (still) PID() int              { return 1 }
+func (still) Listener() Listener    { return nil }
 
 // deaf is a teller that does not listen.
 type deaf struct{}

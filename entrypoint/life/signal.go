@@ -72,15 +72,35 @@ func (l *Life) order(sig Signal) {
 }
 
 // resize gives the newest ready master one worker more or less. While a successor
-// soaks it is kept until one of the two has gone: the worker that it loses would
-// be taken for a failure.
+// is asked for its answer, or soaks, it is kept until one of the two has gone: the worker
+// that it loses would be taken for a failure. So it is as long as the old one gives up
+// workers for a successor: it is to have as many again.
 func (l *Life) resize(sig Signal) {
 	switch {
 	case l.serving == nil: // kept already
-	case l.successor != nil && l.step.name == status.Soak && len(l.kept) < maxKept:
+	case l.shrinks() && len(l.kept) < maxKept:
+		l.kept = append(l.kept, sig)
+	case l.successor != nil && l.step.mayAnswer() && len(l.kept) < maxKept:
 		l.kept = append(l.kept, sig)
 	default:
+		l.serving.resized(sig)
 		l.deliver(l.serving, sig)
+	}
+}
+
+// shrinks says whether the serving generation gives up workers for a successor, or has.
+func (l *Life) shrinks() bool {
+	return l.now != nil && l.serving.number == l.now.From &&
+		(l.now.Taken > 0 || l.step.name == status.Room && l.settings.Room == Shrink)
+}
+
+// resized notes that a generation is to have one worker more or less: one at least.
+func (g *generation) resized(sig Signal) {
+	switch sig {
+	case TTIN:
+		g.wants++
+	case TTOU:
+		g.wants = max(1, g.wants-1)
 	}
 }
 
@@ -89,15 +109,23 @@ func (l *Life) resize(sig Signal) {
 func (l *Life) deliverKept() {
 	for _, sig := range l.kept {
 		if sig != HUP && sig != USR2 {
+			l.serving.resized(sig)
 			l.deliver(l.serving, sig)
 		}
 	}
 	l.kept = nil
 }
 
-// deliver sends a signal to a master as soon as the master handles it.
+// deliver sends a signal to a master as soon as the master handles it, and after those
+// that came before: a TTOU and a TTIN are something else the other way round.
 func (l *Life) deliver(g *generation, sig Signal) {
+	before, delivered := g.delivered, make(chan struct{})
+	g.delivered = delivered
 	go func() {
+		defer close(delivered)
+		if before != nil {
+			<-before
+		}
 		if err := g.Deliver(l.living, sig); err != nil && !dead(g) && l.living.Err() == nil {
 			l.unsent(sig, g, err)
 		}

@@ -51,7 +51,7 @@ func rows(rows ...map[life.Signal]string) map[life.Signal]string {
 }
 
 // states is the table. A generation loads for 10 s, soaks for 10 s and takes 10 s
-// to finish. What happens is told in words: the signal "to 1" is one to the master
+// to finish; where it is asked it takes 8 s to answer. What happens is told in words: the signal "to 1" is one to the master
 // of generation 1, "later" what was kept until then. A signal that is not in a
 // row does nothing.
 var states = []state{
@@ -106,6 +106,34 @@ var states = []state{
 			same("to 1, to 2", life.TERM, life.INT, life.QUIT, life.USR1, "SIGCONT", "signal 40"),
 			same("to 1", life.TTIN, life.TTOU),
 			same("handoff", life.HUP, life.USR2)), // it gives way
+	},
+	{
+		name: "generation 1 is asked", after: 17 * time.Second,
+		special: func(w *world) { w.fate.answers = 8 * time.Second },
+		want: rows(
+			same("to 1, to command", life.TERM, life.QUIT, "SIGCONT", "signal 40"),
+			same("to 1, to 1, to command", life.INT),
+			same("later handoff", life.HUP, life.USR2),
+			same("later to 1", life.USR1, life.TTIN, life.TTOU)),
+	},
+	{
+		name: "a successor is asked", after: 30 * time.Second, change: true,
+		special: func(w *world) { w.fate.answers = 8 * time.Second },
+		want: rows(
+			same("to 1, to 2", life.TERM, life.INT, life.QUIT, life.USR1, "SIGCONT", "signal 40"),
+			same("later to 2", life.TTIN, life.TTOU), // it would be taken for a failure
+			same("later handoff", life.HUP, life.USR2)),
+	},
+	{
+		name: "a successor is asked, and the serving master has ended", after: 30 * time.Second, change: true,
+		special: func(w *world) {
+			w.fate.answers = 8 * time.Second
+			time.AfterFunc(30*time.Second-time.Millisecond, w.strikeFirst)
+		},
+		want: rows(
+			same("to 2", life.TERM, life.INT, life.QUIT, life.USR1, "SIGCONT", "signal 40"),
+			same("later to 2", life.TTIN, life.TTOU),
+			same("later handoff", life.HUP, life.USR2)),
 	},
 	{
 		name: "a successor soaks", after: 25 * time.Second, change: true,
@@ -196,7 +224,11 @@ func (s state) send(sig life.Signal) (what string, story []string) {
 		s.special(w)
 	}
 	signals, changes := make(chan life.Signal), make(chan life.Change)
-	l := life.New(w.settings, life.World{Log: slog.New(w), Teller: w, Host: w}, life.Content{1})
+	stands := life.World{Log: slog.New(w), Teller: w, Host: w}
+	if w.fate.answers > 0 {
+		w.probes, stands.Prober = true, w
+	}
+	l := life.New(w.settings, stands, life.Content{1})
 	ended := make(chan int, 1)
 	go func() { ended <- l.Run(w.command, nil, signals, changes) }()
 	const event = 11 * time.Second

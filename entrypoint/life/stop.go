@@ -52,12 +52,15 @@ func (l *Life) terminate(sig Signal) {
 	}
 	if sig != TERM {
 		l.hurry(sig)
-		return
+	} else {
+		for _, g := range l.generations() {
+			g.told.Store(true)
+		}
+		l.toAll(sig)
 	}
 	for _, g := range l.generations() {
-		g.told.Store(true)
+		go g.release() // else who connects now would wait for nobody
 	}
-	l.toAll(sig)
 }
 
 // hurry passes a quick stop on. A master that has been told to finish before may

@@ -24,6 +24,7 @@ type step struct {
 	pause   time.Duration  // until it is said again
 	workers status.Workers // that the task has brought up
 	most    int            // how many there are to be, as far as is known
+	answers string         // what has come of asking it, see probe
 
 	hopeless time.Time // from when on it is, since a worker was lost; zero: it is not
 	endless  time.Time // the same, since as many were lost as there are to be
@@ -103,11 +104,17 @@ func (l *Life) sayStill() {
 	if l.now != nil {
 		attrs = append([]any{"generation", l.now.Generation}, attrs...)
 	}
-	if l.step.name == status.Boot {
+	switch l.step.name {
+	case status.Boot:
 		l.step.pause = min(2*l.step.pause, stillAtMost)
 		attrs = append(attrs, "reason", "no gunicorn is among the command's processes so far")
-	} else {
+	case status.Room:
+		attrs = append(attrs, memoryNow(*l.now.Memory)...)
+	default:
 		attrs = append(attrs, workersNow(l.step.workers)...)
+	}
+	if l.step.answers != "" {
+		attrs = append(attrs, "reason", "probe: "+l.step.answers)
 	}
 	l.log.Info("still at it", append(attrs, "took", since(l.step.since), l.servesNow())...)
 }

@@ -12,9 +12,10 @@ import (
 
 // underway is the handoff under way.
 type underway struct {
-	status.Handoff        // but for its present step, which is the loop's
-	before         uint64 // how often what is watched had moved when it began
-	givenUp        bool   // it is being rolled back
+	status.Handoff           // but for its present step, which is the loop's
+	before         uint64    // how often what is watched had moved when it began
+	spawns         time.Time // when there was room for it
+	givenUp        bool      // it is being rolled back
 	followers      []follower
 	successor      *generation // nil until it is there
 	disk           Content     // what was watched held this when it began
@@ -25,7 +26,7 @@ func (l *Life) standsNow() status.Handoff {
 	h := l.now.Handoff
 	h.Step, h.Since = l.step.name, l.step.since
 	h.Steps = slices.Clone(h.Steps)
-	h.Successor = l.step.workers
+	h.Successor, h.Probe = l.step.workers, l.step.answers
 	return h
 }
 
@@ -57,7 +58,7 @@ func (l *Life) abandon() {
 func (l *Life) handedOff(err error) {
 	switch {
 	case l.stopping || !toldBySomebody(err):
-	case l.step.name == status.Warm && l.step.workers.All == 0:
+	case (l.step.name == status.Warm || l.step.name == status.Spawn && l.world.Starter != nil) && l.step.workers.All == 0:
 		err = fmt.Errorf("%w: %w", err, errExits)
 	default:
 		err = fmt.Errorf("%w: told to end by somebody else", err)
@@ -72,6 +73,9 @@ func (l *Life) handedOff(err error) {
 		l.pause, l.tooShort = 0, 0
 		l.log.Info("handed off", "generation", h.Generation, "pid", l.serving.PID(), "took", took, l.servesNow())
 		l.tellReady(l.standing())
+		if l.serving.Listener() != nil {
+			l.beginDrain(l.retiring, l.serving)
+		}
 		if !l.serving.ours && !l.stopping {
 			l.request("the successor was there before it was asked for", 0, h.followers...)
 			h.followers = nil

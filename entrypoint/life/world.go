@@ -16,6 +16,8 @@ type Settings struct {
 	Soak         time.Duration
 	Jitter       time.Duration
 	Retry        time.Duration
+	Drain        time.Duration
+	Room         Room
 	StopDelay    time.Duration
 	StopTimeout  time.Duration
 
@@ -25,10 +27,67 @@ type Settings struct {
 
 // World is all that a life stands on. None of it waits, unless it says so.
 type World struct {
-	Log    *slog.Logger
-	Teller Teller
-	Host   Host
-	Disk   Disk // not asked where nothing is watched
+	Log     *slog.Logger
+	Teller  Teller
+	Host    Host
+	Disk    Disk    // not asked where nothing is watched
+	Memory  Memory  // nil where nobody is to look
+	Starter Starter // nil where the serving generation brings up its successor
+	Prober  Prober  // nil where a generation whose workers are ready is not asked anything
+}
+
+// Prober asks generations whether they answer as they should.
+type Prober interface {
+	// Probe asks one until it does, and reports what has come so far. It waits as long
+	// as its context allows; the error is that one's cause, and what has come.
+	Probe(ctx context.Context, g Generation, report func(answers string)) error
+}
+
+// Memory is what there is of it. Room and Cost may take a while, for a time that is
+// bounded, and are called beside the loop.
+type Memory interface {
+	// Room is how much is left where a successor of a generation would come up: Free
+	// and Limit of what it returns.
+	Room(context.Context, Generation) (status.Memory, error)
+
+	// Cost is what a generation takes, and another one will: Takes, Needed and Guessed.
+	Cost(context.Context, Generation) (status.Memory, error)
+
+	// Seen is what was seen of all that not long ago; nil where nothing was. It does not
+	// wait: who asks has a look taken for those who ask later.
+	Seen(Generation) *status.Memory
+}
+
+// Starter begins generations that have listeners of their own.
+type Starter interface {
+	// Start begins one afresh, and waits until its master is there. Beside an error
+	// nothing is left of it. It waits as long as its context allows, and then for the
+	// end of what it has begun.
+	Start(context.Context) (Generation, error)
+}
+
+// Listener is what a generation has that accepts from sockets of its own.
+type Listener interface {
+	// Steer has new connections go to it, and to no other. An error means that
+	// nothing has changed. It does not wait.
+	Steer() error
+
+	// Yield has new connections go to the other listener, which may be that of a
+	// generation that is only being started; where there is none it does nothing.
+	Yield() error
+
+	// Shared says whether new connections come to it from its start, whoever is steered
+	// to: its sockets are those of all.
+	Shared() bool
+
+	// Held is how many connections of clients the generation holds, those included
+	// that wait to be accepted. It may take a while.
+	Held() (int, error)
+
+	// Release has it end with the generation's own processes. Close closes it for
+	// everybody. Both may wait for a file system.
+	Release()
+	Close()
 }
 
 // Exit is how a process ended.
@@ -71,6 +130,9 @@ type Generation interface {
 	// Soak watches the workers for a while; the loss of one is an error.
 	Soak(context.Context, time.Duration) error
 
+	// Listener is nil where generations share the sockets that gunicorn has opened.
+	Listener() Listener
+
 	// Spawn has it bring up a successor, which is not ours where somebody else had
 	// begun it before. Without an error the relation lasts until Forget.
 	Spawn(context.Context) (next Generation, ours bool, err error)
@@ -84,6 +146,11 @@ type Generation interface {
 	// still bring up; it is nil where none will come. Without an error the
 	// relation lasts until Forget.
 	Late(context.Context) (Generation, error)
+
+	// More has the master have one worker more, by TTIN, as soon as it handles that, and
+	// Less one less, by TTOU. Whoever else sends it these is not meant.
+	More(context.Context) error
+	Less(context.Context) error
 
 	// Promoted waits until the master, whose parent has gone, takes the next USR2.
 	Promoted(context.Context) error
@@ -105,8 +172,9 @@ type Generation interface {
 	Note()
 
 	// End ends every process of it, with a grace above 0 by TERM to the master
-	// first; Clear ends what an ended one has left, with a grace above 0 by TERM
-	// first. The error is that something is still there, or that nobody knows.
+	// first; without an error it is Done. Clear ends what an ended one has left, with
+	// a grace above 0 by TERM first. The error is that something is still there, or
+	// that nobody knows.
 	End(ctx context.Context, grace time.Duration) error
 	Clear(ctx context.Context, grace time.Duration) error
 }

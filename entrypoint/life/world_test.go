@@ -109,6 +109,13 @@ type fate struct {
 	logs      []string
 	promotion time.Duration
 	last      exit // how it ends when it is told to
+
+	answers time.Duration // how long it is asked until it answers as it should
+	mute    bool          // it never does
+
+	lingers   time.Duration // how long a worker takes to leave that is to
+	unsteered bool          // where it has listeners of its own: it cannot be steered to
+	holds     time.Duration // how long it holds connections that it got
 }
 
 // generation is a simulated gunicorn master with its workers.
@@ -117,6 +124,8 @@ type generation struct {
 	fate
 	number   int // as the world counts: every one that was spawned
 	ready    bool
+	probing  bool // it is being asked, or was
+	answered bool // as it should
 	failed   bool // it is being ended by force, or has ended before it was promoted
 	termed   bool // it has got TERM, and accepts nothing any more
 	termedAt time.Time
@@ -136,13 +145,110 @@ type generation struct {
 	alien    bool          // somebody else has begun it
 	replaced bool          // a handoff has begun from it
 	dropped  time.Time     // when it lost a worker as it loads
+	closed   bool          // its listener is
+	empty    time.Time     // when it holds no connection any more, since it gets none
+	passed   time.Time     // since when
+	base     int           // workers that it is to have, as its configuration and others say
+	target   int           // the same, with what the life has taken of them
+	there    int           // that are there
 }
 
 // healthy says whether it does what it is told, and in time.
 func (g *generation) healthy() bool { return !g.stuck && !g.deaf && !g.numb && g.immortal == 0 }
 
-// accepts says whether it serves requests, with the world locked.
-func (g *generation) accepts() bool { return g.ready && !g.termed && !g.dead() }
+// accepts says whether it serves requests, with the world locked. One that new
+// connections are not steered to gets none.
+func (g *generation) accepts() bool {
+	return g.ready && !g.termed && !g.dead() && (!g.w.apart || g.w.shared || g.w.steered == g)
+}
+
+// Listener is its own in a world where they are apart.
+func (g *generation) Listener() life.Listener {
+	if !g.w.apart {
+		return nil
+	}
+	return listener{g}
+}
+
+// listener is a simulated one.
+type listener struct{ *generation }
+
+var errUnsteered = errors.New("somebody else listens there, too")
+
+func (l listener) Steer() error {
+	l.w.Lock()
+	defer l.w.Unlock()
+	l.w.note("steer to generation %d", l.number)
+	if l.unsteered || l.closed {
+		return errUnsteered
+	}
+	if old := l.w.steered; old != nil && old != l.generation {
+		if !old.dead() && !l.ready {
+			l.w.fault("steered to generation %d, which is not ready", l.number)
+		}
+		if !old.dead() && !l.w.answers(l.generation) && l.generation != l.w.serving {
+			l.w.fault("steered to generation %d, which does not answer", l.number)
+		}
+		old.empty, old.passed = time.Now().Add(old.holds), time.Now()
+	}
+	l.w.steered = l.generation
+	return nil
+}
+
+func (l listener) Shared() bool { return l.w.shared }
+
+func (l listener) Yield() error { return nil } // the world has a generation when it is found, and its listener then
+
+func (l listener) Held() (int, error) {
+	l.w.Lock()
+	defer l.w.Unlock()
+	if l.w.steered == l.generation || time.Now().Before(l.empty) {
+		return 3, nil
+	}
+	return 0, nil
+}
+
+func (l listener) Release() {}
+
+func (l listener) Close() {
+	l.w.Lock()
+	defer l.w.Unlock()
+	if !l.dead() {
+		l.w.fault("the listener of generation %d is closed, which lives", l.number)
+	}
+	l.closed = true
+	for _, g := range l.w.generations { // the kernel has it get all that is alone
+		if l.w.steered == l.generation && !g.closed && !g.dead() {
+			l.w.steered = g
+		}
+	}
+}
+
+// Start begins a generation afresh.
+func (w *world) Start(ctx context.Context) (life.Generation, error) {
+	w.works(ctx)
+	w.Lock()
+	old := w.serving
+	w.checkSpawn(old, false)
+	w.checkClosed()
+	r := rand.New(rand.NewPCG(w.seed, uint64(1000+w.attempts)))
+	begun, takes := time.Now(), some(r, time.Second)
+	w.Unlock()
+	if old.refuses {
+		return nil, errors.New("it cannot be run")
+	}
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		time.Sleep(takes / 2) // its end
+		return nil, context.Cause(ctx)
+	}
+	w.Lock()
+	defer w.Unlock()
+	g := w.spawn()
+	g.begun = begun
+	return g, nil
+}
 
 func (g *generation) Ended() error { <-g.done; return endError{g.exit} }
 
@@ -154,6 +260,14 @@ func (g *generation) Signal(sig life.Signal) error {
 	}
 	g.w.sent(g, sig)
 	switch sig {
+	case life.TTIN:
+		g.base++
+		g.grow(+1)
+	case life.TTOU:
+		if g.target > 1 { // else gunicorn ignores it
+			g.base--
+			g.grow(-1)
+		}
 	case life.TERM:
 		g.termLocked()
 	case life.INT, life.QUIT:
@@ -170,6 +284,7 @@ func (g *generation) termLocked() {
 		return
 	}
 	g.w.checkTerm(g)
+	g.w.checkDrained(g)
 	g.termed, g.termedAt = true, time.Now()
 	if !g.deaf && !g.numb {
 		time.AfterFunc(g.finish, func() { g.end(g.last) })
@@ -201,6 +316,19 @@ func (g *generation) Deliver(ctx context.Context, sig life.Signal) error {
 	}
 	g.w.Unlock()
 	return g.Signal(sig)
+}
+
+// grow has the master want more workers, or fewer: those leave when they have finished.
+func (g *generation) grow(more int) {
+	g.target += more
+	g.there = max(g.there, g.target)
+	if more < 0 {
+		time.AfterFunc(g.lingers, func() {
+			g.w.Lock()
+			defer g.w.Unlock()
+			g.there = max(g.there-1, g.target)
+		})
+	}
 }
 
 // wait waits as a real one would, or for ever where it is stuck.
@@ -283,6 +411,55 @@ func (g *generation) loseSome(ctx context.Context, hint int, report func(status.
 		g.w.checkLost(ctx, g, !all.IsZero() && time.Since(all) > 1500*time.Millisecond)
 	}
 	return nil
+}
+
+// Probe asks a generation every half second.
+func (w *world) Probe(ctx context.Context, of life.Generation, report func(string)) error {
+	w.works(ctx)
+	g := of.(*generation)
+	w.Lock()
+	if !g.ready && !g.dead() {
+		w.fault("generation %d is asked, whose workers are not ready", g.number)
+	}
+	g.probing = true
+	w.Unlock()
+	for begun := time.Now(); g.mute || time.Since(begun) < g.answers; {
+		report("500 Internal Server Error")
+		select {
+		case <-time.After(time.Second / 2):
+		case <-ctx.Done():
+			g.isAsked(false)
+			return fmt.Errorf("%w: probe: 500", context.Cause(ctx))
+		}
+		w.checkNeeded(g)
+	}
+	g.isAsked(true)
+	w.meanwhile()
+	return nil
+}
+
+// checkNeeded: what is all there is serves as it is.
+func (w *world) checkNeeded(g *generation) {
+	w.Lock()
+	defer w.Unlock()
+	if s := w.serving; s != nil && s.dead() && time.Since(s.diedAt) > time.Second && !g.dead() {
+		w.fault("generation %d is asked still, and nothing else serves", g.number)
+	}
+}
+
+// isAsked notes how long it took until a generation had answered, or had to serve without.
+func (g *generation) isAsked(answered bool) {
+	g.w.Lock()
+	defer g.w.Unlock()
+	if g.answered = answered; !g.dead() {
+		g.took = time.Since(g.begun)
+	}
+}
+
+// answers says whether a generation has answered as it should, or is not asked, with the
+// world locked: what was adopted is not.
+func (w *world) answers(g *generation) bool {
+	return !w.probes || g.answered || w.adopted != nil && (g.number == 1 || w.adopted.Generation == life.Generation(g))
 }
 
 var errLost = errors.New("a worker was lost")
@@ -444,7 +621,7 @@ func (g *generation) Promoted(ctx context.Context) error {
 func (g *generation) Workers() status.Workers {
 	g.w.Lock()
 	defer g.w.Unlock()
-	w := status.Workers{All: g.workers, Ready: g.workers}
+	w := status.Workers{All: g.there, Ready: g.there}
 	if !g.ready && (g.workers < 5 || g.w.adopted != nil || g.w.serving != nil && g.w.serving.dead()) {
 		w.Ready = 0 // of others some are
 	}
@@ -461,6 +638,9 @@ func (g *generation) End(ctx context.Context, grace time.Duration) error {
 	}
 	if old := g.w.serving; !g.failed && g.ready && !g.dead() && !g.w.stopped && old != nil && old != g && old.dead() && old.diedAt.Before(time.Now()) {
 		g.w.fault("generation %d is ready and all that there is, and is ended", g.number)
+	}
+	if g.w.shared && grace == 0 && !g.failed && g.ready && !g.dead() && !g.w.stopped {
+		g.w.fault("generation %d accepts from the sockets of all, and gets no time to finish", g.number)
 	}
 	g.failed = true
 	if grace > 0 {
@@ -560,7 +740,11 @@ func (c *command) Find(ctx context.Context) (life.Generation, error) {
 	if c.dead() {
 		return nil, endError{c.exit}
 	}
+	if c.first != nil {
+		c.first.closed = true // the next one has its listener
+	}
 	c.first = c.w.spawn()
+	c.w.steered = c.first
 	if c.itself {
 		c.first.process.pid, c.first.process.done = c.pid, c.done
 	}
@@ -581,6 +765,10 @@ type world struct {
 	terminate func()     // sends TERM
 	fate      *fate      // of each generation; nil: drawn
 
+	probes      bool        // each is asked whether it answers
+	apart       bool        // generations have listeners of their own
+	shared      bool        // which share one socket
+	steered     *generation // then, to which new connections go
 	command     *command
 	adopted     *life.Adopted
 	generations []*generation
@@ -613,10 +801,13 @@ type world struct {
 	wrote       []life.Written      // the files that were written last
 	tooShort    time.Duration       // that a handoff was let take until it gave way, since one has succeeded
 	paused      time.Time           // until when a handoff waits for which each generation is the cause
-	tasks       []context.Context   // in which tasks have worked
-	foreign     bool                // the successor was begun by somebody else
-	failures    int                 // handoffs that failed, and may be tried again
-	failedAt    time.Time           // when the last one did
+	memory      memory
+	roomLooked  bool              // a handoff has begun, and looks or waits for room
+	roomed      time.Time         // since when a handoff waits for room; zero where none does
+	tasks       []context.Context // in which tasks have worked
+	foreign     bool              // the successor was begun by somebody else
+	failures    int               // handoffs that failed, and may be tried again
+	failedAt    time.Time         // when the last one did
 	attempts    int
 	faults      []string
 	story       []string
@@ -640,6 +831,10 @@ func (w *world) spawn() *generation {
 	g := &generation{process: process{w: w, pid: 1000 + n, done: make(chan struct{})}, number: n, reads: w.disk, begun: time.Now(), fate: drawFate(r, n == 1)}
 	if w.fate != nil {
 		g.fate = *w.fate
+	}
+	g.base, g.target, g.there = g.workers, g.workers, g.workers
+	if w.apart { // gunicorn brings up no successor
+		g.foreign, g.sleeps = false, 0
 	}
 	w.generations = append(w.generations, g)
 	w.note("generation %d is there: %+v", n, g.fate)
@@ -666,7 +861,7 @@ func (w *world) strayOf(g *generation) *generation {
 func (w *world) usr2() {
 	w.Lock()
 	defer w.Unlock()
-	if w.serving == nil || w.serving.termed || w.serving.asked || w.alive() != 1 || w.serving.dead() || w.stopped {
+	if w.apart || w.serving == nil || w.serving.termed || w.serving.asked || w.alive() != 1 || w.serving.dead() || w.stopped {
 		return // it would be ignored
 	}
 	w.note("USR2 from somebody else")
@@ -770,6 +965,15 @@ func drawFate(r *rand.Rand, first bool) fate {
 	}
 	f.dying, f.writes = chance(own, 5) && !first || chance(own, 1), chance(own, 10)
 	f.names = chance(own, 50)
+	f.lingers = []time.Duration{0, 20 * time.Millisecond, 3 * time.Second, time.Minute}[own.IntN(4)]
+	f.unsteered, f.holds = chance(own, 3) && !first, some(own, 2*time.Second)
+	if chance(own, 20) {
+		f.holds = some(own, 5*time.Minute)
+	}
+	if chance(own, 50) {
+		f.answers = some(own, []time.Duration{time.Second, 40 * time.Second}[own.IntN(2)])
+	}
+	f.mute = chance(own, 10) && !first || chance(own, 2)
 	if chance(r, 10) {
 		f.immortal = []int{1, 2, 3, 1_000_000}[r.IntN(4)]
 	}
@@ -808,10 +1012,29 @@ func (w *world) checkTerm(g *generation) {
 	w.fault("TERM to generation %d, and no other is ready", g.number)
 }
 
+// checkDrained: what gets nothing new may finish what it holds for DRAIN, and for a second
+// at least where another handoff is to come.
+func (w *world) checkDrained(g *generation) {
+	if w.serving != nil && w.serving.dead() {
+		return // the end of all
+	}
+	if least := min(w.settings.Drain, time.Second); w.apart && !w.stopped && time.Now().Before(g.empty) && time.Since(g.passed) < least {
+		w.fault("TERM to generation %d, which holds connections", g.number)
+	}
+}
+
+// checkClosed: nothing is left of the sockets of those that have gone.
+func (w *world) checkClosed() {
+	for _, g := range w.generations {
+		if g.dead() && !g.closed && g != w.serving {
+			w.fault("generation %d has gone, and its listener is open", g.number)
+		}
+	}
+}
+
 // checkSpawn: one handoff at a time, at most two generations, and each handoff
 // has a reason.
 func (w *world) checkSpawn(g *generation, early bool) {
-	w.attempts++
 	if g.next != nil && !early {
 		w.fault("a handoff begins, and generation %d still has a successor", g.number)
 	}
@@ -820,6 +1043,19 @@ func (w *world) checkSpawn(g *generation, early bool) {
 			w.fault("a handoff begins while generation %d is there", other.number)
 		}
 	}
+	w.checkRoom(g, early)
+	if !w.roomLooked {
+		w.checkReason(g)
+	}
+	w.roomLooked, w.roomed = false, time.Time{}
+	if w.stopped && time.Now().After(w.stoppedAt) {
+		w.fault("a handoff begins after a stop")
+	}
+}
+
+// checkReason: each handoff has a reason.
+func (w *world) checkReason(g *generation) {
+	w.attempts++
 	again := g.mixed && !g.replaced
 	g.replaced = true
 	switch {
@@ -832,9 +1068,6 @@ func (w *world) checkSpawn(g *generation, early bool) {
 		w.may = false
 	default:
 		w.fault("a handoff begins that nobody asked for")
-	}
-	if w.stopped && time.Now().After(w.stoppedAt) {
-		w.fault("a handoff begins after a stop")
 	}
 }
 
@@ -865,6 +1098,7 @@ func (w *world) checkInstant() {
 		w.fault("%d generations live", n)
 	}
 	w.checkGivesWay()
+	w.checkWaits()
 }
 
 // checkGivesWay: a hopeless handoff does not go on when another one is to come.
@@ -874,10 +1108,10 @@ func (w *world) checkGivesWay() {
 		return
 	}
 	g := w.generations[len(w.generations)-1]
-	if g == w.serving || g.ready || g.failed || g.dead() || g.stray || !g.healthy() || !w.serving.healthy() {
+	if g == w.serving || g.ready && (!g.probing || w.answers(g)) || g.failed || g.dead() || g.stray || !g.healthy() || !w.serving.healthy() {
 		return
 	}
-	if !g.dropped.IsZero() && time.Since(g.dropped) > 3*time.Second && time.Since(g.begun) > 2*w.tooShort+time.Second {
+	if !g.dropped.IsZero() && !g.ready && time.Since(g.dropped) > 3*time.Second && time.Since(g.begun) > 2*w.tooShort+time.Second {
 		w.fault("generation %d has lost a worker, and does not give way", g.number)
 	}
 	known := !w.serving.mixed && !w.serving.alien && (w.adopted == nil || w.adopted.Generation != life.Generation(w.serving)) // how long it took

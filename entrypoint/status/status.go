@@ -40,6 +40,10 @@ type Status struct {
 	// handoff is to come.
 	InSync *bool `json:"in_sync,omitempty"`
 
+	// Memory is what there was for a handoff when somebody last looked: when one began,
+	// or not long before somebody asked. It is left out where nobody has, or is to.
+	Memory *Memory `json:"memory,omitempty"`
+
 	Watch  []Watched `json:"watch,omitempty"`
 	Totals Totals    `json:"totals"`
 }
@@ -58,6 +62,14 @@ type Generation struct {
 	Started time.Time `json:"started"`        // when stablehand first saw it
 	Since   time.Time `json:"since,omitzero"` // when it began to serve
 	Workers
+
+	// Connections are those of clients that it holds while it drains, with those that
+	// wait to be accepted. It is left out of all others.
+	Connections *int `json:"connections,omitempty"`
+
+	// Probe is what PROBE has come to so far where the answer was not good, and how often:
+	// of one that comes up, while it is asked.
+	Probe string `json:"probe,omitempty"`
 }
 
 // Workers are those of a generation.
@@ -71,6 +83,11 @@ type Workers struct {
 	BlindReason string `json:"blind_reason,omitempty"`
 	BlindDo     string `json:"-"`
 
+	// Dirty counts the dirty workers, which are not among All, and DirtyReady those of
+	// them that have loaded their applications.
+	Dirty      int `json:"dirty_workers,omitempty"`
+	DirtyReady int `json:"dirty_workers_ready,omitempty"`
+
 	Reloads bool `json:"-"` // gunicorn's own reloader is on, for certain
 
 	// Lost counts those that have ended since the generation was first seen, and
@@ -78,6 +95,20 @@ type Workers struct {
 	Lost  int    `json:"workers_lost,omitempty"`
 	Exits string `json:"exits,omitempty"`
 }
+
+// Memory is what there is of it, in bytes.
+type Memory struct {
+	Free   int64  `json:"free"`            // that may still be taken, before the kernel kills somebody
+	Limit  string `json:"limit,omitempty"` // what sets it, and where
+	Takes  int64  `json:"takes"`           // that the serving generation takes: the PSS of its processes
+	Needed int64  `json:"needed"`          // that another one is taken to need
+
+	// Guessed says that Takes may be too much: what processes share counts for each.
+	Guessed bool `json:"guessed,omitempty"`
+}
+
+// Enough says whether there is enough for a second generation.
+func (m Memory) Enough() bool { return m.Free >= m.Needed }
 
 // Stray is a gunicorn master that is no generation.
 type Stray struct {
@@ -106,7 +137,10 @@ type Handoff struct {
 	WaitsFor   string    `json:"waits_for,omitempty"` // what is to end before it can begin: the boot or an earlier handoff
 	Since      time.Time `json:"since,omitzero"`      // when the step began
 	Steps      []Done    `json:"steps,omitempty"`     // those that are done
+	Memory     *Memory   `json:"memory,omitempty"`    // what there was last, where it has waited for room
+	Taken      int       `json:"taken,omitempty"`     // workers that the old one has given up for room
 	Successor  Workers   `json:"successor"`           // as far as they have been seen to come up
+	Probe      string    `json:"probe,omitempty"`     // what PROBE has come to so far in that step, where it was no good answer
 	Outcome    string    `json:"outcome,omitempty"`   // empty while it is under way
 	Failure    string    `json:"failure,omitempty"`   // why it did not succeed, in gunicorn's words
 	Took       float64   `json:"took,omitempty"`      // seconds, once it is over
@@ -133,20 +167,27 @@ func (h Handoff) Over() bool { return h.Outcome != "" }
 // Step is one of those that a boot or a handoff goes through.
 type Step string
 
-// The steps. A boot has Boot, until there is a master, and Warm; a handoff has
-// all the others, and Wait while it has not begun.
+// The steps. A boot has Boot, until there is a master, and Warm and Probe; a handoff has
+// all but Boot, and Wait while it has not begun. Room is among them where there is no
+// memory for two generations, and it waits for that; Probe is where PROBE is set. Steer and Drain are those of
+// generations with listeners of their own, which have no Promote: with these a handoff
+// is over when the old generation begins to drain.
 const (
 	Wait    Step = "wait"
 	Boot    Step = "boot"
+	Room    Step = "room"
 	Spawn   Step = "spawn"
 	Warm    Step = "warm"
+	Probe   Step = "probe"
+	Steer   Step = "steer"
 	Soak    Step = "soak"
+	Drain   Step = "drain"
 	Retire  Step = "retire"
 	Promote Step = "promote"
 )
 
 // HandoffSteps are those of a handoff, in their order.
-var HandoffSteps = []Step{Spawn, Warm, Soak, Retire, Promote}
+var HandoffSteps = []Step{Room, Spawn, Warm, Probe, Steer, Soak, Drain, Retire, Promote}
 
 // Done is a step that is done, and the seconds that it took.
 type Done struct {
@@ -181,6 +222,8 @@ func (s Status) NotServing() string {
 	switch g := s.Serving; {
 	case g == nil && s.Phase == Serving:
 		return "gunicorn's master has ended"
+	case g == nil && s.Successor != nil && s.Successor.Probe != "":
+		return s.Phase + ": probed, so far " + s.Successor.Probe
 	case g == nil:
 		return s.Phase
 	case g.Ready == 0 && !g.Blind:
@@ -192,7 +235,7 @@ func (s Status) NotServing() string {
 // NotReady says why the container is to get no new requests; it is empty if it
 // is to get them.
 func (s Status) NotReady() string {
-	if s.Phase != Serving {
+	if s.Phase == Stopping {
 		return s.Phase
 	}
 	return s.NotServing()

@@ -42,11 +42,21 @@ func Sockets() []int {
 	return sockets
 }
 
+// WithoutSockets is an environment without word of the sockets that the manager has
+// opened, for one who gets them otherwise.
+func WithoutSockets(env []string) []string {
+	return without(env, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+}
+
 // Environ is an environment without what is for us alone: readiness is ours to
 // tell, and it is us whom the watchdog wants to hear of.
 func Environ(env []string) []string {
+	return without(env, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+}
+
+func without(env []string, names ...string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
-		return slices.Contains([]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}, name)
+		return slices.Contains(names, name)
 	})
 }

@@ -59,6 +59,9 @@ func TestLostEventsAreMadeUpFor(t *testing.T) {
 }
 
 func TestBigFileIsReadInPieces(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it reads a big file for seconds")
+	}
 	s := newStage(t)
 	s.write("big", "")
 	s.must(os.Truncate(s.path("big"), big))

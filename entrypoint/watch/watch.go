@@ -2,11 +2,9 @@ package watch
 
 import (
 	"context"
-	"crypto/sha256"
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,11 +26,6 @@ type Change struct {
 	// Since is when it was first seen to move.
 	Since time.Time
 }
-
-// Content stands for the content of all paths together: the same for the same
-// content, however it got there. Its zero value stands for none that was ever
-// seen.
-type Content [sha256.Size]byte
 
 // Watcher watches until it is closed. The goroutine of its loop owns all state,
 // and does nothing that may wait for a file system: each look has a goroutine of
@@ -314,49 +307,6 @@ func (w *Watcher) leave() {
 	select {
 	case <-closed:
 	case <-limit.C:
-	}
-}
-
-// moving lists the entries that are not as they were when last at rest.
-func (w *Watcher) moving() string {
-	var paths []string
-	for _, e := range w.entries {
-		if e.seen != e.rest {
-			paths = append(paths, e.path)
-		}
-	}
-	return strings.Join(paths, ",")
-}
-
-// rest takes what was seen for the content at rest.
-func (w *Watcher) rest() {
-	if len(w.due) == 0 {
-		w.since = w.pace.began
-	}
-	w.due = nil
-	for _, e := range w.entries {
-		e.rest = e.seen
-		if e.rest != e.told {
-			w.due = append(w.due, e.path)
-		}
-	}
-	w.logFaults()
-}
-
-// content is that at rest.
-func (w *Watcher) content() Content {
-	sum := sha256.New()
-	for _, e := range w.entries {
-		sum.Write(e.rest[:])
-	}
-	return Content(sum.Sum(nil))
-}
-
-func (w *Watcher) reported() {
-	w.due = nil
-	w.unrest.Store(false)
-	for _, e := range w.entries {
-		e.told = e.rest
 	}
 }
 

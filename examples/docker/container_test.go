@@ -12,7 +12,7 @@ import (
 )
 
 // serve is the recipe's CMD, for tests that add to it.
-var serve = []string{"--config=/etc/app/gunicorn.conf.py", "--bind=0.0.0.0:8000", "app:app"}
+var serve = []string{"--config=/etc/app/gunicorn.conf.py", "app:app"}
 
 // container is one that runs in the background.
 type container struct {
@@ -79,8 +79,7 @@ func (c *container) answers(want string) {
 	c.Answers(c.url, want)
 }
 
-// handedOff waits until a generation has taken over and the one before it is
-// gone.
+// handedOff waits until a generation has taken over.
 func (c *container) handedOff(generation string) {
 	c.t.Helper()
 	c.Says(`msg="handed off" generation=` + generation)

@@ -82,6 +82,40 @@ func TestTheRootFileSystemMayBeReadOnly(t *testing.T) {
 	c.stops()
 }
 
+// With BIND, which the recipe sets: the engine's default seccomp profile, no capability,
+// no root, nothing that may be written but /tmp.
+func TestEveryGunicornHandsOverWithoutPrivileges(t *testing.T) {
+	for _, version := range []string{"20.1.0", "23.0.0", "26.1.0"} {
+		t.Run(version, func(t *testing.T) {
+			packages, _ := filepath.Glob(filepath.Join(top, ".cache/py/gunicorn-"+version+"/lib/python3*/site-packages"))
+			if len(packages) != 1 {
+				t.Skipf("make envs makes gunicorn %s", version)
+			}
+			c := start(t, append([]string{"--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=1000", "--read-only", "--tmpfs=/tmp",
+				"--volume=" + absolute(t, packages[0]) + ":/gunicorn:ro", "--env=PYTHONPATH=/gunicorn", "--", "python3", "-m", "gunicorn"}, serve...)...)
+			c.Says("Starting gunicorn " + version)
+			if user := c.Exec("id", "-u"); user != "1000" {
+				t.Errorf("it runs as user %s", user)
+			}
+			run := c.loaded()
+			for generation := 2; generation <= 6; generation++ {
+				c.handsOff(fmt.Sprint("version ", generation), strconv.Itoa(generation))
+			}
+			docker.Unharmed(t, run)
+			c.stops()
+		})
+	}
+}
+
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestStopLetsRequestsEnd(t *testing.T) {
 	c := create(t)
 	c.write("version 1", "import time",
@@ -167,7 +201,7 @@ func TestAFileThatIsMountedByItselfIsWarnedOf(t *testing.T) {
 	if err := os.WriteFile(file, []byte(settings("version 1")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := start(t, "--volume="+file+":/mounted.py:ro", "--env=STABLEHAND_WATCH=/mounted.py", "--", "--config=/mounted.py", "--bind=0.0.0.0:8000", "app:app")
+	c := start(t, "--volume="+file+":/mounted.py:ro", "--env=STABLEHAND_WATCH=/mounted.py", "--", "--config=/mounted.py", "app:app")
 	c.Says("level=WARN", "mount its directory instead", "path=/mounted.py")
 	edits["in place"](t, file, settings("version 2"))
 	c.answers("version 2")
@@ -299,18 +333,22 @@ func stepsInOrder(t *testing.T, log string, steps ...string) {
 
 func TestAnEntrypointScriptMigratesOnce(t *testing.T) {
 	gunicorn := "python3 migrate.py && gunicorn " + strings.Join(serve, " ")
-	for how, command := range map[string][]string{
-		"with exec":    append([]string{"./entrypoint.sh"}, serve...),
-		"without exec": {"sh", "-c", gunicorn},
+	for how, test := range map[string]struct {
+		words []string
+		times int
+	}{
+		"the recipe's, which remembers":     {append([]string{"--", "./entrypoint.sh"}, serve...), 1},
+		"one that does not, by USR2":        {[]string{"--env=STABLEHAND_BIND=", "--", "sh", "-c", gunicorn + " --bind=0.0.0.0:8000"}, 1},
+		"one that does not migrates afresh": {[]string{"--", "sh", "-c", gunicorn}, 3},
 	} {
 		t.Run(how, func(t *testing.T) {
-			c := start(t, append([]string{"--"}, command...)...)
+			c := start(t, test.words...)
 			run := c.loaded()
 			c.handsOff("version 2", "2")
 			c.handsOff("version 3", "3")
 			docker.Unharmed(t, run)
-			if n := strings.Count(c.Log(), "migrated\n"); n != 1 {
-				t.Errorf("it has migrated %d times", n)
+			if n := strings.Count(c.Log(), "migrated\n"); n != test.times {
+				t.Errorf("it has migrated %d times, want %d", n, test.times)
 			}
 			c.stops()
 		})

@@ -1,5 +1,9 @@
 #!/bin/sh
-# Migrates, and then becomes gunicorn.
+# Migrates, once for each container, and then becomes gunicorn. stablehand runs all of
+# it again for each generation; a container that is made anew has another /tmp.
 set -e
-python3 migrate.py
+if ! [ -e /tmp/migrated ]; then
+	python3 migrate.py
+	touch /tmp/migrated
+fi
 exec gunicorn "$@"

@@ -84,8 +84,8 @@ func (m *machine) stops() {
 
 // processes are those in the service's control group.
 func (m *machine) processes() []string {
-	files, _ := m.try("sh", "-c", "grep -l /app.service /proc/[0-9]*/cgroup") // which fails where there are none
-	return strings.Fields(files)
+	// grep fails where there are none, and where one has ended meanwhile.
+	return strings.Fields(m.Exec("sh", "-c", "grep -ls /app.service /proc/[0-9]*/cgroup; true"))
 }
 
 // try runs a command in the machine that may fail.

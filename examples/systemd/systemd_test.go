@@ -26,6 +26,10 @@ var promises = []struct {
 	{"killed it is adopted by the next", killedItIsAdopted},
 	{"hanging it is ended by the watchdog and adopted by the next", hangingItIsAdopted},
 	{"killed, and stopped before the next has started, it leaves gunicorn until that is killed", killedAndStopped},
+	{"with BIND: reload loses no request and returns when the new version answers", withBind(reloadLosesNoRequest)},
+	{"with BIND: killed it is handed over from by the next", withBind(killedItIsReplaced)},
+	{"with BIND: hanging it is ended by the watchdog and handed over from by the next", withBind(hangingItIsReplaced)},
+	{"with BIND: what a stop leaves is handed over from by the next start", withBind(leftIsReplaced)},
 	{"the port queues requests over a full restart", thePortQueuesRequests},
 }
 
@@ -99,10 +103,17 @@ func aStartThatFails(t *testing.T, m *machine) {
 	m.restarts = m.show("NRestarts")
 }
 
-// gunicornKnowsNothingOfSystemd checks what gunicorn was started with.
+// gunicornKnowsNothingOfSystemd checks what gunicorn was started with. With BIND
+// stablehand has two masters until the old generation has retired.
 func (m *machine) gunicornKnowsNothingOfSystemd() {
 	m.t.Helper()
-	environ := m.Exec("sh", "-c", "tr '\\0' '\\n' </proc/$(cat /run/app/gunicorn.pid)/environ")
+	own := m.show("MainPID")
+	var children []string
+	docker.Eventually(m.t, "gunicorn's master as stablehand's one child", func() bool {
+		children = strings.Fields(m.Exec("sh", "-c", "cat /proc/"+own+"/task/*/children")) // of each of its threads
+		return len(children) == 1
+	})
+	environ := m.Exec("sh", "-c", "tr '\\0' '\\n' </proc/"+children[0]+"/environ")
 	if !strings.Contains(environ, "RUNTIME_DIRECTORY=/run/app") {
 		m.t.Errorf("this is not the service's environment: %s", environ)
 	}
@@ -212,6 +223,48 @@ func hangingItIsAdopted(t *testing.T, m *machine) {
 	m.journaled("SIGABRT: abort", "goroutine 1 ")
 }
 
+// withBind has stablehand open the port.
+func withBind(holds func(*testing.T, *machine)) func(*testing.T, *machine) {
+	return func(t *testing.T, m *machine) {
+		m.extend("cp", "/usr/share/doc/app/bind.conf", "/etc/systemd/system/app.service.d/")
+		holds(t, m)
+	}
+}
+
+func killedItIsReplaced(t *testing.T, m *machine) {
+	m.isReplaced(func() { m.systemctl("kill", "--signal=KILL", "--kill-whom=main", "app.service") })
+}
+
+func hangingItIsReplaced(t *testing.T, m *machine) {
+	m.isReplaced(func() { m.systemctl("kill", "--signal=STOP", "--kill-whom=main", "app.service") })
+	m.journaled("SIGABRT: abort", "goroutine 1 ")
+}
+
+// isReplaced does something to stablehand under load after which systemd starts
+// another, which hands over from the gunicorn that was left.
+func (m *machine) isReplaced(after func()) {
+	m.t.Helper()
+	m.starts()
+	run := m.loaded()
+	begun := time.Now()
+	after()
+	m.restarts = "1"
+	docker.Eventually(m.t, "a restart", func() bool { return m.show("NRestarts") == "1" && m.show("SubState") == "running" })
+	m.t.Logf("another stablehand serves after %s", since(begun))
+	m.says("active (running)", "Serving generation 2 with 2 workers\"\n") // 1 is what was left
+	m.unharmed(run)
+	m.reloads("version 2")
+}
+
+func leftIsReplaced(t *testing.T, m *machine) {
+	m.leave()
+	run := m.loaded()
+	m.starts()
+	m.says("active (running)", "Serving generation 2 with 2 workers\"\n") // 1 is what was left
+	m.unharmed(run)
+	m.reloads("version 2")
+}
+
 // isAdopted does something to stablehand under load after which systemd starts
 // another, which adopts gunicorn and hands it over.
 func (m *machine) isAdopted(after func()) {
@@ -232,12 +285,11 @@ func (m *machine) isAdopted(after func()) {
 }
 
 // leave kills stablehand and stops the service before systemd has started
-// another, and returns the pid of the gunicorn that is left.
-func (m *machine) leave() string {
+// another. gunicorn is left.
+func (m *machine) leave() {
 	m.t.Helper()
 	m.extend("sh", "-c", "printf '[Service]\nRestartSec=1h\n' >/etc/systemd/system/app.service.d/later.conf")
 	m.starts()
-	master := m.Exec("cat", "/run/app/gunicorn.pid")
 	m.systemctl("kill", "--signal=KILL", "--kill-whom=main", "app.service")
 	docker.Eventually(m.t, "the wait for a restart", func() bool { return m.show("SubState") == "auto-restart" })
 	m.systemctl("stop", "app.service")
@@ -248,7 +300,6 @@ func (m *machine) leave() string {
 		m.t.Errorf("of the service are left %s, want a master and two workers", all)
 	}
 	m.answers("version 1")
-	return master
 }
 
 // killsWhatIsLeft ends the gunicorn that a stop has left.
@@ -268,7 +319,8 @@ func killedAndStopped(t *testing.T, m *machine) {
 
 // leftIsAdopted is with a systemd that keeps /run/app over such a stop.
 func leftIsAdopted(t *testing.T, m *machine) {
-	master := m.leave()
+	m.leave()
+	master := m.Exec("cat", "/run/app/gunicorn.pid")
 	m.starts()
 	if now := m.Exec("cat", "/run/app/gunicorn.pid"); now != master {
 		t.Errorf("gunicorn's master was %s and is %s", master, now)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,6 +85,12 @@ func admit(object runtime.Object) error {
 			return err
 		}
 		return asError(corevalidation.ValidateConfigMap(&internal))
+	case *corev1.Secret:
+		var internal core.Secret
+		if err := legacyscheme.Scheme.Convert(object, &internal, nil); err != nil {
+			return err
+		}
+		return asError(corevalidation.ValidateSecret(&internal))
 	case *corev1.Service:
 		var internal core.Service
 		if err := legacyscheme.Scheme.Convert(object, &internal, nil); err != nil {
@@ -158,6 +165,7 @@ func TestKustomizeAppliesTheManifestsAsTheyAre(t *testing.T) {
 	want := map[string]runtime.Object{
 		"ConfigMap":  manifest[*corev1.ConfigMap](t, "configmap.yaml"),
 		"Deployment": manifest[*appsv1.Deployment](t, "deployment.yaml"),
+		"Secret":     manifest[*corev1.Secret](t, "secret.yaml"),
 		"Service":    manifest[*corev1.Service](t, "service.yaml"),
 	}
 	for _, resource := range built.Resources() {
@@ -190,6 +198,14 @@ func TestTheManifestsFitTogether(t *testing.T) {
 	if config := manifest[*corev1.ConfigMap](t, "configmap.yaml"); pod.Spec.Volumes[0].ConfigMap.Name != config.Name {
 		t.Errorf("the pods mount %s, and the ConfigMap is %s", pod.Spec.Volumes[0].ConfigMap.Name, config.Name)
 	}
+	if secret := manifest[*corev1.Secret](t, "secret.yaml"); pod.Spec.Volumes[1].Secret.SecretName != secret.Name {
+		t.Errorf("the pods mount %s, and the Secret is %s", pod.Spec.Volumes[1].Secret.SecretName, secret.Name)
+	}
+	container := pod.Spec.Containers[0]
+	mounted := corev1.EnvVar{Name: "STABLEHAND_ENV_FILE", Value: container.VolumeMounts[1].MountPath}
+	if !slices.Contains(container.Env, mounted) {
+		t.Errorf("the Secret is mounted at %s, and not read there", mounted.Value)
+	}
 }
 
 // A test that accepts everything would accept the example, too.
@@ -197,13 +213,13 @@ func TestMistakesInAManifestAreRefused(t *testing.T) {
 	for name, test := range map[string]struct{ file, old, new, says string }{
 		"a field that there is none of": {"deployment.yaml", "readinessProbe:", "readynessProbe:", `unknown field "spec.template.spec.containers[0].readynessProbe"`},
 		"a field in the wrong place":    {"deployment.yaml", "  replicas: 3", "  replicas: 3\n  terminationGracePeriodSeconds: 1", `unknown field "spec.terminationGracePeriodSeconds"`},
-		"a key that is there twice":     {"configmap.yaml", "  GREETING:", "  GREETING: Hi\n  GREETING:", `key "GREETING" already set`},
+		"a key that is there twice":     {"secret.yaml", "  GREETING:", "  GREETING: Hi\n  GREETING:", `key "GREETING" already set`},
 		"a kind that there is none of":  {"service.yaml", "kind: Service", "kind: Servise", `no kind "Servise" is registered`},
 		"a number that is a text":       {"deployment.yaml", "replicas: 3", "replicas: three", "cannot unmarshal string"},
 		"a selector of other pods":      {"deployment.yaml", "matchLabels:\n      app.kubernetes.io/name: app", "matchLabels:\n      app.kubernetes.io/name: web", "`selector` does not match template `labels`"},
-		"a mount of no volume":          {"deployment.yaml", "  - name: tmp #", "  - name: temporary #", `volumeMounts[1].name: Not found: "tmp"`},
+		"a mount of no volume":          {"deployment.yaml", "  - name: tmp #", "  - name: temporary #", `volumeMounts[2].name: Not found: "tmp"`},
 		"an impossible port":            {"service.yaml", "port: 80\n", "port: 80000\n", "must be between 1 and 65535"},
-		"a file name of the kubelet's":  {"configmap.yaml", "  GREETING:", "  ..data:", `data[..data]: Invalid value`},
+		"a file name of the kubelet's":  {"configmap.yaml", "  gunicorn.conf.py:", "  ..data:", `data[..data]: Invalid value`},
 		"a privileged container":        {"deployment.yaml", "allowPrivilegeEscalation: false", "privileged: true", `must not set securityContext.privileged=true`},
 		"privilege escalation":          {"deployment.yaml", "          allowPrivilegeEscalation: false\n", "", "allowPrivilegeEscalation != false"},
 		"root":                          {"deployment.yaml", "runAsUser: 65534", "runAsUser: 0", "must not set runAsUser=0"},

@@ -23,14 +23,19 @@ import (
 func TestMain(m *testing.M) { os.Exit(docker.Main(m)) }
 
 // pod is a container that is run as the Deployment says, by a Docker engine. Its
-// volume is written as the kubelet writes it.
+// volumes are written as the kubelet writes them.
 type pod struct {
 	*docker.Container
-	t      *testing.T
-	spec   corev1.PodSpec
-	volume string
-	data   map[string]string // the ConfigMap's
-	url    string
+	t           *testing.T
+	spec        corev1.PodSpec
+	config, env volume
+	url         string
+}
+
+// volume is one with a ConfigMap's data, or a Secret's.
+type volume struct {
+	dir  string
+	data map[string]string
 }
 
 // newPod makes a pod with more options for docker run, and returns when its
@@ -41,8 +46,8 @@ func newPod(t *testing.T, options ...string) *pod {
 	p := &pod{
 		t:      t,
 		spec:   manifest[*appsv1.Deployment](t, "deployment.yaml").Spec.Template.Spec,
-		volume: t.TempDir(),
-		data:   manifest[*corev1.ConfigMap](t, "configmap.yaml").Data,
+		config: volume{t.TempDir(), manifest[*corev1.ConfigMap](t, "configmap.yaml").Data},
+		env:    volume{t.TempDir(), manifest[*corev1.Secret](t, "secret.yaml").StringData},
 	}
 	p.write()
 	words := append(options, "--network="+e.Network)
@@ -91,7 +96,9 @@ func (p *pod) mount(mount corev1.VolumeMount) string {
 	i := slices.IndexFunc(p.spec.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name })
 	switch volume := p.spec.Volumes[i]; {
 	case volume.ConfigMap != nil && mount.ReadOnly:
-		return "--volume=" + p.volume + ":" + mount.MountPath + ":ro"
+		return "--volume=" + p.config.dir + ":" + mount.MountPath + ":ro"
+	case volume.Secret != nil && mount.ReadOnly:
+		return "--volume=" + p.env.dir + ":" + mount.MountPath + ":ro"
 	case volume.EmptyDir != nil && volume.EmptyDir.Medium == corev1.StorageMediumMemory:
 		return fmt.Sprintf("--tmpfs=%s:size=%d,mode=1777", mount.MountPath, volume.EmptyDir.SizeLimit.Value())
 	}
@@ -112,12 +119,14 @@ func (p *pod) variable(name string) string {
 // write does what the kubelet does when it syncs the pod.
 func (p *pod) write() {
 	p.t.Helper()
-	data := map[string][]byte{}
-	for name, text := range p.data {
-		data[name] = []byte(text)
-	}
-	if err := WriteVolume(p.volume, data); err != nil {
-		p.t.Fatal(err)
+	for _, v := range []volume{p.config, p.env} {
+		data := map[string][]byte{}
+		for name, text := range v.data {
+			data[name] = []byte(text)
+		}
+		if err := WriteVolume(v.dir, data); err != nil {
+			p.t.Fatal(err)
+		}
 	}
 }
 
@@ -153,26 +162,26 @@ func TestAPodServesWhileItsConfigMapChanges(t *testing.T) {
 	run := p.Load(p.url, 4)
 	defer run.Stop()
 
-	p.data["GREETING"] = "Hello, version 2"
+	p.env.data["GREETING"] = "Hello, version 2"
 	p.write()
 	p.handsOff(2, "Hello, version 2")
 
-	delete(p.data, "GREETING")
+	delete(p.env.data, "GREETING")
 	p.write()
 	p.handsOff(3, "Hello") // the application's own
 
-	p.data["GREETING"] = "Hello, version 4" // a key is added
+	p.env.data["GREETING"] = "Hello, version 4" // a key is added
 	p.write()
 	p.handsOff(4, "Hello, version 4")
 
-	before := written(t, p.volume)
+	before := written(t, p.env.dir)
 	p.write() // a resync, which has nothing to do
-	if after := written(t, p.volume); after != before {
+	if after := written(t, p.env.dir); after != before {
 		t.Errorf("a resync with nothing new has written %s", after)
 	}
 
-	settings := p.data["gunicorn.conf.py"]
-	p.data["gunicorn.conf.py"] = "workers = = 2\n"
+	settings := p.config.data["gunicorn.conf.py"]
+	p.config.data["gunicorn.conf.py"] = "workers = = 2\n"
 	p.write()
 	p.Says(`msg="rolled back"`, "generation=5 ")
 	for name, probe := range map[string]*corev1.Probe{"liveness": p.container().LivenessProbe, "readiness": p.container().ReadinessProbe} {
@@ -180,9 +189,9 @@ func TestAPodServesWhileItsConfigMapChanges(t *testing.T) {
 			t.Errorf("after a broken change the %s probe fails: %v", name, err)
 		}
 	}
-	p.data["gunicorn.conf.py"], p.data["GREETING"] = settings, "Hello, version 6"
+	p.config.data["gunicorn.conf.py"] = settings + "\n# mended\n"
 	p.write()
-	p.handsOff(6, "Hello, version 6")
+	p.handsOff(6, "Hello, version 4")
 
 	docker.Unharmed(t, run)
 	if n := strings.Count(p.Log(), `msg="content changed"`); n != 5 {
@@ -244,21 +253,21 @@ func TestASharedProcessNamespace(t *testing.T) {
 	}
 	run := p.Load(p.url, 2)
 	defer run.Stop()
-	for i := range 2 { // the second master is the first that is not its child by birth
+	for i := range 2 {
 		greeting := fmt.Sprint("Hello, version ", i+2)
-		p.data["GREETING"] = greeting
+		p.env.data["GREETING"] = greeting
 		p.write()
 		p.handsOff(i+2, greeting)
 	}
 	if orphans := p.Exec("sh", "-c", `grep -l "^PPid:.1$" /proc/[0-9]*/status | wc -l`); orphans != "0" {
 		t.Errorf("%s processes of the containers are children of PID 1", orphans)
 	}
-	settings := p.data["gunicorn.conf.py"]
-	p.data["gunicorn.conf.py"] = "import time\n\n\ndef post_fork(arbiter, worker):\n    time.sleep(3600)\n"
+	settings := p.config.data["gunicorn.conf.py"]
+	p.config.data["gunicorn.conf.py"] = "import time\n\n\ndef post_fork(arbiter, worker):\n    time.sleep(3600)\n"
 	p.write()
 	p.Says(`msg="rolled back"`, "READY_TIMEOUT")
 	docker.Unharmed(t, run)
-	p.data["gunicorn.conf.py"] = settings
+	p.config.data["gunicorn.conf.py"] = settings
 	p.write()
 	p.handsOff(5, "Hello, version 3")
 	p.stops()
