@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -223,19 +224,21 @@ const (
 )
 
 // accepts waits until somebody has accepted a connection, and says who. The error is why
-// nobody has, or why it is not known.
+// nobody has, or why it is not known: io.EOF where it was closed before that could be seen.
 func (m *Master) accepts(ctx context.Context, conn net.Conn) (by, error) {
 	for pause := lookAccepted; ; pause = min(2*pause, lookAcceptedLast) {
 		inode, err := acceptedBy(conn)
 		switch {
 		case errors.Is(err, sockdiag.ErrGone):
-			return byOther, nil // and closed already
+			return byNobody, io.EOF
 		case passes(err):
 			return byNobody, err
 		case err != nil:
 			return byUnknown, advised{fmt.Errorf("who accepts a connection cannot be learned: %w", err), ""}
 		case inode != 0:
 			return m.whose(proc.Socket(uint64(inode)))
+		case hungUp(conn):
+			return byNobody, io.EOF
 		}
 		select {
 		case <-time.After(pause):
@@ -297,12 +300,28 @@ func unmapped(a netip.AddrPort) netip.AddrPort {
 // inodeOf is that of a connection's own socket.
 func inodeOf(conn net.Conn) (uint64, error) {
 	var stat unix.Stat_t
+	err := withDescriptor(conn, func(fd int) error { return unix.Fstat(fd, &stat) })
+	return stat.Ino, os.NewSyscallError("fstat", err)
+}
+
+// hungUp says whether the other end of a connection has been closed.
+func hungUp(conn net.Conn) bool {
+	ends := []unix.PollFd{{Events: unix.POLLRDHUP}}
+	err := withDescriptor(conn, func(fd int) error {
+		ends[0].Fd = int32(fd)
+		_, err := unix.Poll(ends, 0)
+		return err
+	})
+	return err == nil && ends[0].Revents != 0
+}
+
+func withDescriptor(conn net.Conn, use func(fd int) error) error {
 	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if err2 := raw.Control(func(fd uintptr) { err = unix.Fstat(int(fd), &stat) }); err2 != nil {
-		return 0, err2
+	if err2 := raw.Control(func(fd uintptr) { err = use(int(fd)) }); err2 != nil {
+		return err2
 	}
-	return stat.Ino, os.NewSyscallError("fstat", err)
+	return err
 }

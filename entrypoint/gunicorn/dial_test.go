@@ -142,3 +142,36 @@ def when_ready(server):
 		t.Errorf("%d answers", pid)
 	}
 }
+
+// Who accepts a connection and closes it at once cannot be told, and is not waited for.
+func TestAConnectionThatIsClosedAtOnceEndsTheDial(t *testing.T) {
+	config := t.TempDir() + "/conf.py"
+	text := `
+from gunicorn.workers.sync import SyncWorker
+class Curt(SyncWorker):
+    def accept(self, listener):
+        conn, _ = listener.accept()
+        conn.close()
+worker_class = Curt
+`
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, bind := range []string{"", "--bind=127.0.0.1:0"} {
+		words := []string{"--workers=1", "--config=" + config}
+		if bind != "" {
+			words = append(words, bind)
+		}
+		m, _ := serve(t, "27.0.1", words...)
+		for range 20 {
+			conn, err := m.Dial(limited(t), 1, dismiss)
+			if err == nil { // it was seen to be the worker's just before
+				conn.Close()
+				continue
+			}
+			if !errors.Is(err, io.EOF) {
+				t.Fatalf("%q: %v, want %v", bind, err, io.EOF)
+			}
+		}
+	}
+}
