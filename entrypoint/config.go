@@ -213,7 +213,7 @@ func readField(into reflect.Value, field reflect.StructField, values map[string]
 		want, err = "commas between paths", errors.New("not split by commas")
 	}
 	if err != nil {
-		return fmt.Errorf("%s%s=%q: want %s", Prefix, key(field), password.ReplaceAllString(values[key(field)], "$1:"+hidden+"@"), want)
+		return fmt.Errorf("%s%s=%q: want %s", Prefix, key(field), shownValue(values[key(field)]), want)
 	}
 	into.Set(value)
 	return nil

@@ -136,10 +136,16 @@ func TestConfigTakesProbesWithoutWhatIsNotSent(t *testing.T) {
 			t.Errorf("STABLEHAND_PROBE=%s: %v", value, errs)
 		}
 	}
-	_, errs := ReadConfig([]string{"STABLEHAND_PROBE=http://me:secret@localhost/"})
-	want := `STABLEHAND_PROBE="http://me:…@localhost/": want a URL without user and fragment, such as http://localhost/healthz or https://example.org/healthz`
-	if len(errs) != 1 || errs[0].Error() != want {
-		t.Errorf("%v, want %s", errs, want)
+	for value, shown := range map[string]string{
+		"http://me:secret@localhost/": "http://me:…@localhost/",
+		"http://localhost/?t=secret#": "http://localhost/?…#",
+		"htp://localhost/a?t=secret":  "htp://localhost/a?…",
+	} {
+		_, errs := ReadConfig([]string{"STABLEHAND_PROBE=" + value})
+		want := `STABLEHAND_PROBE="` + shown + `": want a URL without user and fragment, such as http://localhost/healthz or https://example.org/healthz`
+		if len(errs) != 1 || errs[0].Error() != want {
+			t.Errorf("%v, want %s", errs, want)
+		}
 	}
 }
 

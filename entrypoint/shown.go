@@ -36,6 +36,9 @@ var (
 	shellWord = regexp.MustCompile(`(?s)(?:[^\s;&|()'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+`)
 
 	password = regexp.MustCompile(`(://[^/\s:@'"]*):[^\s@'"]+@`)
+
+	// query is what a URL has after its path.
+	query = regexp.MustCompile(`(://[^?#]*\?)[^#]+`)
 )
 
 const hidden = "…"
@@ -55,6 +58,11 @@ func shown(before, word string) string {
 		word = shownLine(word)
 	}
 	return password.ReplaceAllString(word, "$1:"+hidden+"@")
+}
+
+// shownValue is a variable's value as it may be shown.
+func shownValue(value string) string {
+	return query.ReplaceAllString(password.ReplaceAllString(value, "$1:"+hidden+"@"), "$1"+hidden)
 }
 
 // shownLine is a line of shell as it may be shown. Of its words those that hide
