@@ -32,7 +32,7 @@ type dirty struct {
 	kinds   map[int]child // the master's children, once it is clear what they are
 	arbiter int           // 0 while there is none
 	since   time.Time     // when it was first seen as such
-	due     bool          // there has been one, or is about to be: gunicorn starts another
+	due     bool          // there has been one with workers: gunicorn starts another
 	coming  bool          // a child may be about to become one
 	hidden  bool          // its files are kept from us
 	pace    pace
@@ -85,6 +85,7 @@ func (d *dirty) look(m *Master, own []heartbeat, children []int) {
 	d.lose(held)
 	more := len(held) > d.all
 	d.all, d.ready = count(held)
+	d.due = d.due || d.all > 0
 	d.pace.look(true, more, d.all, Workers{All: d.all})
 }
 
@@ -110,7 +111,6 @@ func (d *dirty) meet(m *Master, children []int) {
 	if there != d.arbiter { // whose workers go with it
 		d.arbiter, d.since, d.pace, d.loading = there, time.Now(), pace{}, nil
 	}
-	d.due = d.due || there != 0
 }
 
 // learn looks what a child is, until that is clear.
@@ -161,10 +161,10 @@ func (d *dirty) over() bool {
 	switch {
 	case d.coming:
 		return false
+	case d.arbiter != 0 && d.all == 0 && !d.hidden:
+		return time.Since(d.since) >= becomesIn
 	case !d.due, d.hidden:
 		return true
-	case d.arbiter != 0 && d.all == 0:
-		return time.Since(d.since) >= becomesIn
 	}
 	return d.arbiter != 0 && d.ready == d.all && d.pace.over(settled)
 }

@@ -113,3 +113,20 @@ func TestWhatIsForkedBesideWorkersIsNotWaitedForForLong(t *testing.T) {
 		t.Errorf("ready with %+v after %v", w, time.Since(begun))
 	}
 }
+
+// What when_ready forks may have the handlers of a dirty arbiter, and end: gunicorn starts
+// no other.
+func TestWhatLookedLikeADirtyArbiterAndEndedIsNotWaitedFor(t *testing.T) {
+	const text = `import os, signal, time
+
+def when_ready(server):
+    if os.fork() == 0:
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+        time.sleep(1.5)
+        os._exit(0)
+`
+	m, _ := serve(t, "27.0.1", "--workers=2", hooks(t, text))
+	if w := m.Workers(); w.Ready != 2 || w.Dirty != 0 {
+		t.Errorf("ready with %+v", w)
+	}
+}
