@@ -83,8 +83,8 @@ func TestMemoryIsTheLeastOfAllThatLimitIt(t *testing.T) {
 	}
 	inner, _ := memoryGroup(t, above, "inner")
 	pid := script(t, "echo; exec sleep 3600").Process.Pid
-	machine, err := Memory(pid)
-	if err != nil || machine.Limit != "what the machine has available" || machine.Free < 1<<20 {
+	machine, err := Memory(pid) // or what a container has in which this runs
+	if err != nil || machine.Limit == "" || machine.Free < 1<<20 {
 		t.Fatalf("%+v, %v, want what the machine has", machine, err)
 	}
 	write(t, inner+"/cgroup.procs", fmt.Sprint(pid))
