@@ -21,6 +21,8 @@ import (
 //	                version 2 it kills all of the cgroup when there is no more, as
 //	                containers of Kubernetes are
 //	memory max      let it have as much as there is
+//	memory one      let the kernel kill one process when there is no more, with version 2,
+//	                too, as for a kubelet with singleProcessOOMKill
 //	killed N        check how many processes the kernel has killed there for want of
 //	                memory: 0, or 1 for any number
 var memoryCommands = map[string]func(*testscript.TestScript, bool, []string){
@@ -104,13 +106,19 @@ func (g *memoryCgroup) read(file, field string) (int, error) {
 func cmdMemory(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg)
 	if len(args) != 1 {
-		ts.Fatalf("usage: memory max, memory +N")
+		ts.Fatalf("usage: memory max, memory one, memory +N")
 	}
 	kept := ts.Value(keyMemory{}).(**memoryCgroup)
 	if *kept == nil {
 		*kept = newMemoryCgroup(ts)
 	}
 	g, text := *kept, (*kept).unlimited
+	if args[0] == "one" {
+		if g.v2 {
+			ts.Check(os.WriteFile(g.dir+"/memory.oom.group", []byte("0"), 0))
+		}
+		return
+	}
 	if more, is := strings.CutPrefix(args[0], "+"); is {
 		n, err := strconv.Atoi(more)
 		ts.Check(err)

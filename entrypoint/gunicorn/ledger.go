@@ -45,6 +45,9 @@ type ledger struct {
 	lost    tally         // since the generation was first seen
 	soaking tally         // since it was ready
 	unknown int           // ended since it was ready, and nobody knows how
+
+	killings *proc.Killings // nil before the first look at a master that lives
+	killed   int64          // of these, those of which nobody knows yet who it was
 }
 
 // worker is a child of the master that runs its program: a worker, or the one
@@ -75,6 +78,9 @@ func (l *ledger) look(m *Master, beating bool) (came bool, err error) {
 	if !m.Dead() { // else its pid may be another's
 		if children, err = proc.Children(m.PID()); err != nil {
 			return false, err
+		}
+		if l.killings == nil {
+			l.killings = proc.CountKillings(m.PID())
 		}
 	}
 	early := !l.forked // then who is new may have come before all workers
@@ -252,11 +258,28 @@ func (l *ledger) end(how reaper.Status) {
 	case !how.Known() && l.ready:
 		l.unknown++
 	default:
-		l.lost.add(how)
+		e := ending{how, l.oomKilled(how)}
+		l.lost.add(e)
 		if l.ready {
-			l.soaking.add(how)
+			l.soaking.add(e)
 		}
 	}
+}
+
+// oomKilled says whether a process that has ended was killed by the kernel for want of
+// memory: by SIGKILL, and there is one of its killings of which nobody knows yet who it
+// was. That may have been another generation's process, and this one somebody else's
+// victim in the same instant.
+func (l *ledger) oomKilled(how reaper.Status) bool {
+	if how.Signal() != unix.SIGKILL || l.killings == nil {
+		return false
+	}
+	l.killed += l.killings.More()
+	if l.killed == 0 {
+		return false
+	}
+	l.killed--
+	return true
 }
 
 // isReady notes that the generation is ready, with all its workers.
@@ -271,7 +294,7 @@ func (l *ledger) isReady(all int) {
 func (l *ledger) figures() Workers {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := Workers{Lost: l.lost.total(), Exits: l.lost.String()}
+	w := Workers{Lost: l.lost.total(), OOMKilled: l.lost.oomKilled(), Exits: l.lost.String()}
 	for _, worker := range l.workers {
 		if !worker.ended {
 			w.All++
@@ -283,13 +306,13 @@ func (l *ledger) figures() Workers {
 // soaked is how those ended that were lost since the generation was ready, empty if
 // none was. At the end of a soak it counts those of which nobody knows, too, where
 // fewer are ready now than there were.
-func (l *ledger) soaked(over bool, ready int) string {
+func (l *ledger) soaked(over bool, ready int) tally {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if over && l.unknown > 0 && ready < l.all && len(l.soaking) == 0 {
-		return reaper.Status{}.String()
+		return tally{{times: l.unknown}}
 	}
-	return l.soaking.String()
+	return slices.Clone(l.soaking)
 }
 
 // dying says whether a worker has ended of which it is not in the ledger yet.
@@ -336,5 +359,13 @@ func (m *Master) explain(err error) error {
 		}
 	}
 	exit.Workers = m.ledger.codes(exit.ExitCode())
+	exit.oomKilled = exit.oomKilled || m.ledger.masterKilled(exit.Status)
 	return err
+}
+
+// masterKilled says whether the kernel has killed the master for want of memory.
+func (l *ledger) masterKilled(how reaper.Status) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.oomKilled(how)
 }

@@ -176,7 +176,7 @@ func TestTermIsALossUntilAWorkerHasEnteredItsLoop(t *testing.T) {
 	l.end(term)
 	l.isReady(2)
 	l.end(term)
-	if w := l.figures(); w.Lost != 1 || w.Exits != "killed by SIGTERM" || l.soaked(true, 1) != "" {
+	if w := l.figures(); w.Lost != 1 || w.Exits != "killed by SIGTERM" || l.soaked(true, 1) != nil {
 		t.Errorf("%d lost: %q, in the soak: %q, want 1 before it", w.Lost, w.Exits, l.soaked(true, 1))
 	}
 }
@@ -185,13 +185,13 @@ func TestWhoEndsUnknownInASoakIsLostWhereNobodyTakesTheirPlace(t *testing.T) {
 	var l ledger
 	l.isReady(2)
 	l.end(reaper.Status{})
-	if how := l.soaked(false, 0); how != "" {
+	if how := l.soaked(false, 0); how != nil {
 		t.Errorf("amid the soak: %q", how)
 	}
-	if how := l.soaked(true, 2); how != "" {
+	if how := l.soaked(true, 2); how != nil {
 		t.Errorf("two are ready at the end, and were at the beginning: %q", how)
 	}
-	if how := l.soaked(true, 1); how != "exit status unknown" {
+	if how := l.soaked(true, 1).String(); how != "exit status unknown" {
 		t.Errorf("one is ready at the end, and two were at the beginning: %q", how)
 	}
 }

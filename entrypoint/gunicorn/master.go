@@ -95,6 +95,8 @@ type ExitError struct {
 	PID     int
 	Status  reaper.Status
 	Workers []reaper.Status // with what its workers ended, where that are other codes than its own
+
+	oomKilled bool // the kernel has killed it for want of memory
 }
 
 // Error says how the process ended. A master that is stopped by a worker's code,
@@ -103,6 +105,9 @@ func (e *ExitError) Error() string {
 	var workers []string
 	for _, status := range e.Workers {
 		workers = append(workers, inWords(status))
+	}
+	if e.oomKilled {
+		return ending{e.Status, true}.String()
 	}
 	if len(workers) == 0 {
 		return inWords(e.Status)
@@ -137,6 +142,9 @@ func (e *ExitError) Advice(lines string) string {
 	}
 	return "mend what " + lines + " tell of"
 }
+
+// OutOfMemory says whether the kernel has killed it for want of memory.
+func (e *ExitError) OutOfMemory() bool { return e.oomKilled }
 
 // ByWorker says whether the master has ended since a worker could not load the
 // application: Arbiter.WORKER_BOOT_ERROR and APP_LOAD_ERROR.

@@ -41,8 +41,9 @@ type Workers struct {
 
 	Reloads bool // gunicorn's own reloader is on, for certain; learned when all are ready
 
-	Lost  int    // those that have been seen to end, and that gunicorn did not mean to replace
-	Exits string // how they ended, for a log
+	Lost      int    // those that have been seen to end, and that gunicorn did not mean to replace
+	OOMKilled int    // of these, those that the kernel has killed for want of memory
+	Exits     string // how they ended, for a log
 }
 
 // Ready waits until every worker has entered its loop, dirty ones too: the first

@@ -21,11 +21,9 @@ const (
 // returns an error as soon as one of them is lost, also if that was before the
 // call: ErrLost, an *ExitError or ctx's. A worker that gunicorn has replaced since
 // it served max_requests is not lost, see ledger; where nobody knows how one ended,
-// it is not if as many are ready at the end as were at the beginning.
+// it is not if as many are ready at the end as were at the beginning. Where there is no
+// time for it it looks once.
 func (m *Master) Soak(ctx context.Context, how time.Duration) error {
-	if how <= 0 {
-		return nil
-	}
 	over := time.Now().Add(how)
 	list := time.Now()
 	for {
@@ -36,7 +34,7 @@ func (m *Master) Soak(ctx context.Context, how time.Duration) error {
 		}
 		_, _ = m.ledger.look(m, true) // one that fails is followed by another
 		ended := begun.After(over) && !m.ledger.dying()
-		if exits := m.soaked(ended); exits != "" {
+		if exits := m.soaked(ended); exits.total() > 0 {
 			return m.lost(ctx, exits)
 		}
 		if ended {
@@ -52,8 +50,18 @@ func (m *Master) Soak(ctx context.Context, how time.Duration) error {
 	}
 }
 
+// lostError is ErrLost with how the workers ended.
+type lostError struct{ exits tally }
+
+func (e lostError) Error() string { return fmt.Sprintf("%v: %v", ErrLost, e.exits) }
+
+func (lostError) Unwrap() error { return ErrLost }
+
+// OutOfMemory says whether the kernel has killed one for want of memory.
+func (e lostError) OutOfMemory() bool { return e.exits.oomKilled() > 0 }
+
 // soaked is how the workers ended that were lost; empty if none was.
-func (m *Master) soaked(over bool) string {
+func (m *Master) soaked(over bool) tally {
 	if !over {
 		return m.ledger.soaked(false, 0)
 	}
@@ -66,11 +74,11 @@ func (m *Master) soaked(over bool) string {
 
 // lost says why a worker was lost: by itself, or since its master has ended,
 // which makes it somebody else's child before the master's status is there.
-func (m *Master) lost(ctx context.Context, exits string) error {
+func (m *Master) lost(ctx context.Context, exits tally) error {
 	for !proc.Alive(m.PID()) {
 		if err := pause(ctx, m.Process); err != nil {
 			return m.explain(err)
 		}
 	}
-	return fmt.Errorf("%w: %s", ErrLost, exits)
+	return lostError{exits}
 }

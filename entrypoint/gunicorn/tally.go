@@ -8,21 +8,34 @@ import (
 )
 
 // tally is how often processes have ended in each way.
-type tally []ending
+type tally []counted
 
-type ending struct {
-	how   reaper.Status
+type counted struct {
+	ending
 	times int
 }
 
-func (t *tally) add(how reaper.Status) {
+// ending is how a process has ended.
+type ending struct {
+	how       reaper.Status
+	oomKilled bool // by the kernel, for want of memory
+}
+
+func (e ending) String() string {
+	if e.oomKilled {
+		return e.how.String() + ", out of memory"
+	}
+	return e.how.String()
+}
+
+func (t *tally) add(e ending) {
 	for i := range *t {
-		if (*t)[i].how == how {
+		if (*t)[i].ending == e {
 			(*t)[i].times++
 			return
 		}
 	}
-	*t = append(*t, ending{how, 1})
+	*t = append(*t, counted{e, 1})
 }
 
 func (t tally) total() (n int) {
@@ -32,11 +45,21 @@ func (t tally) total() (n int) {
 	return n
 }
 
+// oomKilled is how many of them the kernel has killed for want of memory.
+func (t tally) oomKilled() (n int) {
+	for _, e := range t {
+		if e.oomKilled {
+			n += e.times
+		}
+	}
+	return n
+}
+
 // String is such as "exit code 1 (3 workers), killed by SIGKILL".
 func (t tally) String() string {
 	var words []string
 	for _, e := range t {
-		text := e.how.String()
+		text := e.String()
 		if e.times > 1 {
 			text += fmt.Sprintf(" (%d workers)", e.times)
 		}

@@ -16,9 +16,15 @@ func advice(err error, lines string) string {
 		error
 		Advice(lines string) string
 	}
+	var starved interface {
+		error
+		OutOfMemory() bool
+	}
 	switch {
 	case toldBySomebody(err):
 		return whoTells
+	case errors.As(err, &starved) && starved.OutOfMemory():
+		return whenOOMKilled
 	case errors.Is(err, errExits):
 		return "look for sys.exit(), exit() or the like in what is loaded"
 	case errors.As(err, &advised):

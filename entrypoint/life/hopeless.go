@@ -23,6 +23,11 @@ const (
 	// lastWords is how long gunicorn may take to end by itself of a worker that it has
 	// lost, as it does where one could not load the application: its own end says more.
 	lastWords = 3 * time.Second
+
+	// starves is how many workers of what comes up the kernel may kill for want of memory
+	// before it is given up: gunicorn starts others, and each takes what there is from
+	// the generation that serves.
+	starves = 2
 )
 
 // comesUp says whether a successor is coming up that the container does not need
@@ -142,10 +147,10 @@ func (s *step) lose(w status.Workers) {
 	if w.Lost > 0 && s.hopeless.IsZero() {
 		s.hopeless = now.Add(lastWords)
 	}
-	if w.Lost >= most && s.endless.IsZero() {
+	if (w.Lost >= most || w.OOMKilled >= starves) && s.endless.IsZero() {
 		s.endless = now.Add(lastWords)
 	}
-	if w.Lost > most && s.endless.After(now) {
+	if (w.Lost > most || w.OOMKilled >= starves) && s.endless.After(now) {
 		s.hopeless, s.endless = now, now
 	}
 }
@@ -154,7 +159,7 @@ func (l *Life) sayLost() {
 	w := l.step.workers
 	attrs := append([]any{"generation", l.successor.number, "pid", l.successor.PID()}, workersNow(w)...)
 	l.log.Warn("workers end before they are ready: gunicorn starts others, until READY_TIMEOUT",
-		append(attrs, "reason", w.Exits, "took", since(l.step.since), l.servesNow(), "do", "see "+linesOf(l.successor))...)
+		append(attrs, "reason", w.Exits, "took", since(l.step.since), l.servesNow(), "do", advice(lost{w}, linesOf(l.successor)))...)
 }
 
 // lost is the error of having lost workers.
@@ -173,3 +178,6 @@ func (e lost) Error() string {
 
 // Advice is what can be done about it.
 func (lost) Advice(lines string) string { return "see " + lines }
+
+// OutOfMemory says whether the kernel has killed one for want of memory.
+func (e lost) OutOfMemory() bool { return e.workers.OOMKilled > 0 }

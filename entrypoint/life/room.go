@@ -75,6 +75,9 @@ func (g guessed) Error() string {
 // whenNoRoom is what can be done where two generations need more memory than there is.
 const whenNoRoom = "give the container more memory, or gunicorn fewer workers; STABLEHAND_MEMORY=shrink takes workers of the old generation down meanwhile, off goes on without a look"
 
+// whenOOMKilled is what can be done where the kernel has killed for want of memory.
+const whenOOMKilled = "give the container more memory, or gunicorn fewer workers; with STABLEHAND_MEMORY=wait or shrink a handoff begins only where there is room for another generation"
+
 // size is a number of bytes, for a log.
 func size(bytes int64) string { return fmt.Sprintf("%dMiB", (bytes+1<<19)>>20) }
 

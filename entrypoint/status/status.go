@@ -91,9 +91,11 @@ type Workers struct {
 	Reloads bool `json:"-"` // gunicorn's own reloader is on, for certain
 
 	// Lost counts those that have ended since the generation was first seen, and
-	// that gunicorn did not mean to replace; Exits says how they ended.
-	Lost  int    `json:"workers_lost,omitempty"`
-	Exits string `json:"exits,omitempty"`
+	// that gunicorn did not mean to replace; OOMKilled those of them that the kernel has
+	// killed for want of memory, and Exits says how they ended.
+	Lost      int    `json:"workers_lost,omitempty"`
+	OOMKilled int    `json:"workers_oom_killed,omitempty"`
+	Exits     string `json:"exits,omitempty"`
 }
 
 // Memory is what there is of it, in bytes.

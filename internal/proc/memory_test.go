@@ -72,11 +72,17 @@ func memoryGroup(t *testing.T, parent, name string) (dir, limit string) {
 	return "", ""
 }
 
-func TestMemoryIsTheLeastOfAllThatLimitIt(t *testing.T) {
-	root := "/sys/fs/cgroup/memory"
-	if _, err := os.Stat(root); err != nil {
-		root = "/sys/fs/cgroup"
+// memoryRoot is where control groups that limit memory can be made.
+func memoryRoot() string {
+	const v1 = "/sys/fs/cgroup/memory"
+	if _, err := os.Stat(v1); err == nil {
+		return v1
 	}
+	return "/sys/fs/cgroup"
+}
+
+func TestMemoryIsTheLeastOfAllThatLimitIt(t *testing.T) {
+	root := memoryRoot()
 	above, limit := memoryGroup(t, root, fmt.Sprintf("stablehand-test-%d", os.Getpid()))
 	if root == "/sys/fs/cgroup" {
 		write(t, above+"/cgroup.subtree_control", "+memory")
@@ -99,6 +105,35 @@ func TestMemoryIsTheLeastOfAllThatLimitIt(t *testing.T) {
 	}
 	if got, err := Memory(pid); err != nil || got.Limit != machine.Limit {
 		t.Errorf("%+v, %v, without a limit", got, err)
+	}
+}
+
+// Whom the kernel kills for want of memory is counted by the time that its end is seen.
+func TestWhoIsKilledForWantOfMemoryIsCounted(t *testing.T) {
+	dir, limit := memoryGroup(t, memoryRoot(), fmt.Sprintf("stablehand-test-%d", os.Getpid()))
+	cmd := exec.Command("sh", "-c", "read go; exec python3 -c 'x = bytearray(b\"x\") * (64 << 20)'")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir+"/cgroup.procs", fmt.Sprint(cmd.Process.Pid))
+	write(t, filepath.Join(dir, limit), fmt.Sprint(32<<20))
+	killings := CountKillings(cmd.Process.Pid)
+	if n := killings.More(); n != 0 {
+		t.Errorf("%d were killed, and none has begun", n)
+	}
+	fmt.Fprintln(in, "go")
+	if err := cmd.Wait(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+		t.Fatalf("it has ended with %v", err)
+	}
+	if n, m := killings.More(), killings.More(); n != 1 || m != 0 {
+		t.Errorf("%d were killed, and then %d, want 1 and 0", n, m)
+	}
+	if n := CountKillings(1 << 30).More(); n != 0 {
+		t.Errorf("%d of a process that is not there", n)
 	}
 }
 
