@@ -193,6 +193,19 @@ func TestASuccessorWhoseWorkersAllEndIsRolledBackAtOnce(t *testing.T) {
 	})
 }
 
+// Each worker that gunicorn starts anew takes memory from the generation that serves.
+func TestASuccessorThatIsShortOfMemoryIsRolledBackAtOnce(t *testing.T) {
+	inLife(t, func(t *testing.T, l *lived) {
+		time.Sleep(10 * time.Second)
+		l.next(func(f *fate) { f.workers, f.drops, f.starves = 6, 6, true })
+		l.change("a")
+		time.Sleep(3500 * time.Millisecond)
+		if l.said(`2 workers were lost before they were ready: killed by SIGKILL, out of memory`) != 1 {
+			t.Error("it is not")
+		}
+	})
+}
+
 func TestWorkersThatAllEndInBootAreSaidOnceAndBootGoesOn(t *testing.T) {
 	inLife(t, func(t *testing.T, l *lived) {
 		l.next(func(f *fate) { f.dying = true })

@@ -91,6 +91,7 @@ type fate struct {
 	lives     time.Duration // it ends by itself after this; 0 = it does not
 	loses     time.Duration // it loses a worker this long after it was ready; 0 = it does not
 	drops     int           // so many workers are lost as it loads, and replaced
+	starves   bool          // these are killed for want of memory
 	dying     bool          // all its workers end as they load, for ever
 	writes    bool          // it writes what is watched as it loads
 	names     bool          // each time under another name
@@ -404,8 +405,11 @@ func (g *generation) loseSome(ctx context.Context, hint int, report func(status.
 		}
 		g.w.Unlock()
 		w.Lost, w.Exits = w.Lost+1, "exit code 1"
+		if g.starves {
+			w.OOMKilled, w.Exits = w.OOMKilled+1, "killed by SIGKILL, out of memory"
+		}
 		report(w)
-		if w.Lost >= max(hint, g.workers) && all.IsZero() {
+		if (w.Lost >= max(hint, g.workers) || w.OOMKilled >= 2) && all.IsZero() {
 			all = time.Now()
 		}
 		g.w.checkLost(ctx, g, !all.IsZero() && time.Since(all) > 1500*time.Millisecond)
@@ -961,7 +965,7 @@ func drawFate(r *rand.Rand, first bool) fate {
 	}
 	own := rand.New(rand.NewPCG(r.Uint64(), 0))
 	if chance(own, 5) {
-		f.drops = 1 + own.IntN(f.workers)
+		f.drops, f.starves = 1+own.IntN(f.workers), own.IntN(3) == 0
 	}
 	f.dying, f.writes = chance(own, 5) && !first || chance(own, 1), chance(own, 10)
 	f.names = chance(own, 50)
@@ -1120,8 +1124,8 @@ func (w *world) checkGivesWay() {
 	}
 }
 
-// checkLost: a successor that has lost as many workers as it is to have is rolled
-// back at once.
+// checkLost: a successor that has lost as many workers as it is to have, or two of them
+// for want of memory, is rolled back at once.
 func (w *world) checkLost(ctx context.Context, g *generation, all bool) {
 	w.Lock()
 	defer w.Unlock()
