@@ -19,83 +19,147 @@ import (
 	"github.com/stablehand/stablehand/reaper"
 )
 
-// prepare does all that comes before a managed command's life, and starts it
-// where no running gunicorn was adopted.
+// preparation is all that comes before a managed command's life. What its steps have
+// opened is closed again where a later one fails, or in the end.
+type preparation struct {
+	stop    context.Context // ends once we are told to stop
+	config  Config
+	command Command
+	reaper  *reaper.Reaper
+	log     *slog.Logger
+
+	open    closers
+	starter *afresh       // nil where the sockets are gunicorn's
+	adopted *adopted      // the gunicorn of an earlier stablehand; nil where there is none
+	first   *life.Adopted // what a life begins with; nil where gunicorn is to be started
+	seen    watching
+	keeper  *keeper
+}
+
+// prepare goes through the steps. Gunicorn is started in the last one, unless one runs
+// that was adopted.
 func prepare(stop context.Context, c Config, command Command, r *reaper.Reaper, log *slog.Logger) next {
-	var open closers
-	refused := func(code int, text string, err any, do ...any) next {
-		open.close()
-		log.Error(text+": nothing was started", append([]any{"reason", err, "serving", 0, "code", code}, do...)...)
-		return ended(code)
+	p := &preparation{stop: stop, config: c, command: command, reaper: r, log: log}
+	if refused := p.find(); refused != nil {
+		return p.refuse(refused)
 	}
-	adopted, err := adoptLasting(stop, c, command, r, log)
+	stopped, err := p.look()
 	if err != nil {
-		return refused(ExitFailed, "cannot start gunicorn", whatForeign(err), whenForeign(err)...)
+		return p.refuse(&unstarted{ExitFailed, "cannot watch", err, nil})
 	}
-	left, err := findLeftOver(stop, c, command, r, log)
-	if err != nil {
-		return refused(ExitUsage, "cannot listen", oneLine(err), whenTaken(err)...)
-	}
-	starter, err := newAfresh(c, command, left, r, log)
-	if err != nil {
-		return refused(ExitUsage, "cannot listen", oneLine(err))
-	}
-	open.later(starter.close)
-	if adopted != nil {
-		open.later(readOn(adopted.PID(), log).close)
-	}
-	var first *life.Adopted
-	if len(left) > 0 {
-		if first, err = starter.takeOver(left); err != nil {
-			return refused(ExitUsage, "cannot listen", oneLine(err))
-		}
-		open.later(readOn(first.PID(), log).close)
-	}
-	seen, stopped, err := firstLook(stop, c, command, log)
-	if err != nil {
-		return refused(ExitFailed, "cannot watch", err)
-	}
-	open.later(func() { seen.Close() })
-	if stopped && adopted == nil && first == nil {
-		open.close()
+	if stopped && p.adopted == nil && p.first == nil {
+		p.open.close()
 		return func(signals <-chan os.Signal) int { return stoppedBeforeStart(signals, log) }
 	}
-	teller := systemd.New(log)
-	open.later(func() { teller.Close(lastWords) })
-	keeper := newKeeper(c, command, log)
-	world := life.World{Log: log, Teller: teller, Host: host{keeper}, Disk: disk{seen.Watcher}, Memory: newMemory(c)}
-	if starter != nil {
-		world.Starter = starter
+	l, refused := p.live()
+	if refused != nil {
+		return p.refuse(refused)
 	}
-	if asks := newProber(c, log); asks != nil {
-		world.Prober = asks
-	}
-	l := life.New(c.settings(), world, life.Content(seen.First()))
-	server, err := listen(c, answers{l, r, seen.Watcher, seen.Resolver}, log)
-	if err != nil {
-		return refused(ExitUsage, "cannot listen", err, whenShared(err)...)
-	}
-	open.later(server.Close)
-	var started life.Command
-	if adopted != nil {
-		first = adopted.begins(command.Pidfile, log)
-	}
-	if first == nil {
-		p, err := start(stop, command, starter, r, log)
-		if errors.As(err, new(notBegun)) {
-			return refused(ExitUsage, "cannot begin gunicorn", oneLine(err))
-		}
-		if err != nil {
-			open.close()
-			return ended(startFailed(command.Argv, err, log))
-		}
-		started = p
+	started, refused := p.start()
+	if refused != nil {
+		return p.refuse(refused)
 	}
 	return func(signals <-chan os.Signal) int {
-		defer open.close()
-		defer keeper.close() // nothing is left to be adopted
-		return l.Run(started, first, relay(signals, called), relay(seen.Changes(), changed))
+		defer p.open.close()
+		defer p.keeper.close() // nothing is left to be adopted
+		return l.Run(started, p.first, relay(signals, called), relay(p.seen.Changes(), changed))
 	}
+}
+
+// refuse closes what is open, and says why nothing was started.
+func (p *preparation) refuse(why *unstarted) next {
+	p.open.close()
+	return ended(why.say(p.log))
+}
+
+// unstarted is why nothing was started.
+type unstarted struct {
+	code int    // to exit with
+	text string // what cannot be done
+	err  any
+	do   []any
+}
+
+// say logs it, and returns the code to exit with.
+func (r *unstarted) say(log *slog.Logger) int {
+	log.Error(r.text+": nothing was started", append([]any{"reason", r.err, "serving", 0, "code", r.code}, r.do...)...)
+	return r.code
+}
+
+// find looks for a gunicorn of this command that serves already, and opens the sockets
+// where they are ours.
+func (p *preparation) find() *unstarted {
+	adopted, err := adoptLasting(p.stop, p.config, p.command, p.reaper, p.log)
+	if err != nil {
+		return &unstarted{ExitFailed, "cannot start gunicorn", whatForeign(err), whenForeign(err)}
+	}
+	left, err := findLeftOver(p.stop, p.config, p.command, p.reaper, p.log)
+	if err != nil {
+		return &unstarted{ExitUsage, "cannot listen", oneLine(err), whenTaken(err)}
+	}
+	if p.starter, err = newAfresh(p.config, p.command, left, p.reaper, p.log); err != nil {
+		return &unstarted{ExitUsage, "cannot listen", oneLine(err), nil}
+	}
+	p.open.later(p.starter.close)
+	if p.adopted = adopted; adopted != nil {
+		p.open.later(readOn(adopted.PID(), p.log).close)
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	if p.first, err = p.starter.takeOver(left); err != nil {
+		return &unstarted{ExitUsage, "cannot listen", oneLine(err), nil}
+	}
+	p.open.later(readOn(p.first.PID(), p.log).close)
+	return nil
+}
+
+// look begins to watch.
+func (p *preparation) look() (stopped bool, err error) {
+	p.seen, stopped, err = firstLook(p.stop, p.config, p.command, p.log)
+	if err == nil {
+		p.open.later(func() { p.seen.Close() })
+	}
+	return stopped, err
+}
+
+// live puts together a life and what it stands on, and begins to answer for it.
+func (p *preparation) live() (*life.Life, *unstarted) {
+	teller := systemd.New(p.log)
+	p.open.later(func() { teller.Close(lastWords) })
+	p.keeper = newKeeper(p.config, p.command, p.log)
+	world := life.World{Log: p.log, Teller: teller, Host: host{p.keeper}, Disk: disk{p.seen.Watcher}, Memory: newMemory(p.config)}
+	if p.starter != nil {
+		world.Starter = p.starter
+	}
+	if asks := newProber(p.config, p.log); asks != nil {
+		world.Prober = asks
+	}
+	l := life.New(p.config.settings(), world, life.Content(p.seen.First()))
+	server, err := listen(p.config, answers{l, p.reaper, p.seen.Watcher, p.seen.Resolver}, p.log)
+	if err != nil {
+		return nil, &unstarted{ExitUsage, "cannot listen", err, whenShared(err)}
+	}
+	p.open.later(server.Close)
+	return l, nil
+}
+
+// start starts gunicorn, unless one was adopted.
+func (p *preparation) start() (life.Command, *unstarted) {
+	if p.adopted != nil {
+		p.first = p.adopted.begins(p.command.Pidfile, p.log)
+	}
+	if p.first != nil {
+		return nil, nil
+	}
+	started, err := start(p.stop, p.command, p.starter, p.reaper, p.log)
+	switch {
+	case errors.As(err, new(notBegun)):
+		return nil, &unstarted{ExitUsage, "cannot begin gunicorn", oneLine(err), nil}
+	case err != nil:
+		return nil, notRun(p.command.Argv, err)
+	}
+	return started, nil
 }
 
 // closers are what is to be closed in the end, the last first.

@@ -45,8 +45,7 @@ func Run(c Config, command Command, log *slog.Logger) int {
 	}
 	r, err := reaper.New()
 	if err != nil {
-		log.Error("cannot look after processes: nothing was started", "reason", err, "serving", 0, "code", ExitFailed)
-		return ExitFailed
+		return (&unstarted{ExitFailed, "cannot look after processes", err, nil}).say(log)
 	}
 	defer r.Close()
 	if !command.Managed {
@@ -59,7 +58,7 @@ func Run(c Config, command Command, log *slog.Logger) int {
 		starting(command, log)
 		p, err := plain.Start(r, command.Argv, log)
 		if err != nil {
-			return ended(startFailed(command.Argv, err, log))
+			return ended(notRun(command.Argv, err).say(log))
 		}
 		return p.Run
 	})
@@ -176,16 +175,14 @@ func onTerminal() bool {
 	return true
 }
 
-// startFailed tells why a command could not be started, and what to exit with.
-func startFailed(argv []string, err error, log *slog.Logger) int {
-	code := ExitNotExecutable
+// notRun is why a command could not be started.
+func notRun(argv []string, err error) *unstarted {
+	r := &unstarted{ExitNotExecutable, "cannot run the command", err, nil}
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		code = ExitNotFound
+		r.code = ExitNotFound
 	}
-	attrs := []any{"reason", err, "serving", 0, "code", code}
 	if do := whenNotRun(argv, err); do != "" {
-		attrs = append(attrs, "do", do)
+		r.do = []any{"do", do}
 	}
-	log.Error("cannot run the command: nothing was started", attrs...)
-	return code
+	return r
 }
