@@ -7,20 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"slices"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/entrypoint"
 	"github.com/stablehand/stablehand/entrypoint/sink"
-	"github.com/stablehand/stablehand/entrypoint/watch"
 )
 
 func main() {
@@ -28,37 +23,13 @@ func main() {
 }
 
 func run(words []string) int {
-	stdout, stderr := os.Stdout, os.Stderr
-	if len(words) > 1 && slices.Contains([]string{"help", "version", "env"}, words[0]) {
-		if words[0] == "help" || words[1] == "--help" || words[1] == "-h" {
-			fmt.Fprint(stdout, help)
-			return 0
-		}
-		return refuse(stderr, fmt.Errorf("%s takes no words; for a command of that name write stablehand -- %s", words[0], entrypoint.Shown(words)))
+	if c, rest, ok := find(words); ok {
+		return c.run(rest)
 	}
-	if len(words) > 0 {
-		switch words[0] {
-		case "help":
-			fmt.Fprint(stdout, help)
-			return 0
-		case "version":
-			fmt.Fprintln(stdout, "stablehand", entrypoint.Version())
-			return 0
-		case "reload":
-			return reload(words[1:])
-		case "status":
-			return showStatus(words[1:])
-		case "healthcheck":
-			return healthcheck(words[1:])
-		}
-	}
+	stderr := os.Stderr
 	config, errs := entrypoint.ReadConfig(os.Environ())
 	if len(errs) > 0 {
 		return refuseAs(config, stderr, errs...)
-	}
-	if len(words) > 0 && words[0] == "env" {
-		printEnv(stdout, config)
-		return 0
 	}
 	env, err := config.Environ(context.Background())
 	if err != nil {
@@ -114,42 +85,4 @@ func refuseAs(c entrypoint.Config, stderr *os.File, errs ...error) int {
 		log.Error("refused: nothing was started", "reason", err, "serving", 0, "code", entrypoint.ExitUsage)
 	}
 	return entrypoint.ExitUsage
-}
-
-// watchedLimit is how long the table waits for a file system.
-const watchedLimit = 2 * time.Second
-
-// printEnv prints the table of variables, and what WATCH leads to.
-func printEnv(out io.Writer, c entrypoint.Config) {
-	rows := [][]string{{"NAME", "VALUE", "DEFAULT", "MEANING"}}
-	for _, v := range c.Variables() {
-		rows = append(rows, []string{v.Name, v.Value, v.Default, v.Meaning})
-	}
-	printTable(out, rows)
-	ctx, done := context.WithTimeout(context.Background(), watchedLimit)
-	defer done()
-	resolved, err := watch.Resolve(ctx, c.WatchOptions(nil))
-	if err != nil || len(resolved) == 0 {
-		return // ReadConfig has refused what Resolve would
-	}
-	rows = [][]string{{"WATCHED", "FILES", "IS", "NOTE"}}
-	for _, r := range resolved {
-		rows = append(rows, []string{r.Path, strconv.Itoa(r.Files), strings.Join(r.To, ","), strings.Join(r.Faults, "; ")})
-	}
-	fmt.Fprintln(out)
-	printTable(out, rows)
-}
-
-// printTable aligns the columns; an empty cell is a dash.
-func printTable(out io.Writer, rows [][]string) {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	defer table.Flush()
-	for _, row := range rows {
-		for i, cell := range row {
-			if cell == "" {
-				row[i] = "-"
-			}
-		}
-		fmt.Fprintln(table, strings.Join(row, "\t"))
-	}
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
-	"github.com/kballard/go-shellquote"
 	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/entrypoint"
@@ -35,8 +33,8 @@ func newClient() *control.Client {
 }
 
 // durationFlag defines a flag for a time to wait, 0 for no limit.
-func durationFlag(flags *flag.FlagSet, name string, value time.Duration) *time.Duration {
-	flags.Func(name, "", func(text string) error {
+func durationFlag(flags *flag.FlagSet, name string, value time.Duration, usage string) *time.Duration {
+	flags.Func(name, usage, func(text string) error {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < 0 {
 			return errors.New("want a duration such as 500ms, 90s or 5m")
@@ -45,27 +43,6 @@ func durationFlag(flags *flag.FlagSet, name string, value time.Duration) *time.D
 		return nil
 	})
 	return &value
-}
-
-// parse reads the words after an operator's command. Where it returns false
-// all is said, and the code is the one to exit with.
-func parse(flags *flag.FlagSet, usage string, words []string) (code int, ok bool) {
-	flags.SetOutput(io.Discard)
-	flags.Usage = func() {}
-	err := flags.Parse(words)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Print(usage)
-		return 0, false
-	}
-	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("it does not take %s", shellquote.Join(flags.Arg(0)))
-	}
-	if err != nil {
-		name := flags.Name()
-		return refuse(os.Stderr, fmt.Errorf("%s: %w; stablehand %s --help tells more; for a command of that name write stablehand -- %s",
-			name, err, name, entrypoint.Shown(append([]string{name}, words...)))), false
-	}
-	return 0, true
 }
 
 // within is a context that ends after the limit, if that is not 0.

@@ -13,32 +13,32 @@ import (
 	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
-const reloadUsage = `usage: stablehand reload [--timeout DURATION] [--no-wait]
+var reloadCommand = command{
+	name:    "reload",
+	summary: "a handoff: waits, and tells how it ended",
+	about: []string{
+		"Asks for a handoff, and shows how it goes until it is over. During another handoff it is the one after that: only that one has surely read what is on disk now. Ctrl-C and --timeout end the wait: a handoff that has begun goes on, and one that has not is no longer asked for.",
+	},
+	codes: []row{
+		{"0", "the new generation serves"}, {"1", "it does not, and why"}, {"2", "wrong words"},
+		{"3", "no stablehand runs here"}, {"4", "the time is over"}, {"130", "after Ctrl-C"},
+	},
+	wrong:   entrypoint.ExitUsage,
+	prepare: prepareReload,
+}
 
-Asks for a handoff, and shows how it goes until it is over. During another
-handoff it is the one after that: only that one has surely read what is on disk
-now. Ctrl-C and --timeout end the wait: a handoff that has begun goes on, and
-one that has not is no longer asked for.
-
-  --timeout DURATION  wait no longer than this, such as 90s or 5m
-  --no-wait           do not wait at all
-
-Exit codes: 0 the new generation serves; 1 it does not, and why; 2 wrong words;
-3 no stablehand runs here; 4 the time is over; 130 after Ctrl-C.
-`
+func prepareReload(flags *flag.FlagSet) func(string) int {
+	timeout := durationFlag(flags, "timeout", 0, "wait no longer than this `DURATION`, such as 90s or 5m")
+	noWait := flags.Bool("no-wait", false, "do not wait at all")
+	return func(string) int { return reload(*timeout, *noWait) }
+}
 
 // reload asks for a handoff and tells what becomes of it.
-func reload(words []string) int {
-	flags := flag.NewFlagSet("reload", flag.ContinueOnError)
-	timeout := durationFlag(flags, "timeout", 0)
-	noWait := flags.Bool("no-wait", false, "")
-	if code, ok := parse(flags, reloadUsage, words); !ok {
-		return code
-	}
-	ctx, cancel := within(*timeout)
+func reload(timeout time.Duration, noWait bool) int {
+	ctx, cancel := within(timeout)
 	defer cancel()
 	client := newClient()
-	if !*noWait {
+	if !noWait {
 		return follow(ctx, client)
 	}
 	if err := client.ReloadSoon(ctx); err != nil {

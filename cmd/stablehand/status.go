@@ -14,43 +14,42 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/stablehand/stablehand/entrypoint"
 	"github.com/stablehand/stablehand/entrypoint/status"
 )
 
-const statusUsage = `usage: stablehand status [--json | --watch]
-
-Shows the generations with their workers, the handoff under way, the last one
-and the next, and whether what serves is what is on disk.
-
-  --json   as JSON, for machines; the README describes it
-  --watch  anew each second on a terminal, until Ctrl-C
-
-Exit codes: 0; 1 no answer; 2 wrong words; 3 no stablehand runs here.
-`
+var statusCommand = command{
+	name:    "status",
+	summary: "how things stand; --watch, --json",
+	about: []string{
+		"Shows the generations with their workers, the handoff under way, the last one and the next, and whether what serves is what is on disk.",
+	},
+	codes: []row{{"0", "shown"}, {"1", "no answer"}, {"2", "wrong words"}, {"3", "no stablehand runs here"}},
+	wrong: entrypoint.ExitUsage,
+	prepare: func(flags *flag.FlagSet) func(string) int {
+		asJSON := flags.Bool("json", false, "as JSON, for machines")
+		watch := flags.Bool("watch", false, "anew each second on a terminal, until Ctrl-C")
+		return func(string) int { return showStatus(*asJSON, *watch) }
+	},
+}
 
 // watchPace is how often status --watch looks.
 const watchPace = time.Second
 
 // showStatus shows how things stand.
-func showStatus(words []string) int {
-	flags := flag.NewFlagSet("status", flag.ContinueOnError)
-	asJSON := flags.Bool("json", false, "")
-	watch := flags.Bool("watch", false, "")
-	if code, ok := parse(flags, statusUsage, words); !ok {
-		return code
-	}
+func showStatus(asJSON, watch bool) int {
 	columns, rows := screen(os.Stdout)
 	switch {
-	case *watch && *asJSON:
+	case watch && asJSON:
 		return refuse(os.Stderr, errors.New("status: --json and --watch do not go together"))
-	case *watch && columns == 0:
+	case watch && columns == 0:
 		return refuse(os.Stderr, errors.New("status: --watch needs a terminal; elsewhere ask again and again"))
-	case *watch:
+	case watch:
 		return watchStatus(columns, rows)
 	}
 	ctx, cancel := within(askTimeout)
 	defer cancel()
-	text, err := ask(ctx, *asJSON)
+	text, err := ask(ctx, asJSON)
 	if err != nil {
 		return failed(ctx, "status", err)
 	}
