@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -32,22 +31,36 @@ func whenNotRun(argv []string, err error) string {
 	return ""
 }
 
-// module is a name of Python's with dots in it.
-var module = regexp.MustCompile(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$`)
-
-// whenNoProgram is for a first word that is no program: a module, as Django's
-// documentation has it after gunicorn's name, or a file of Python.
+// whenNoProgram is for a first word that is no program: gunicorn where it is not
+// installed, a file of Python, or a module that is not where modules are looked for.
 func whenNoProgram(argv []string) string {
 	word := argv[0]
 	name, isFile := strings.CutSuffix(word, ".py")
 	switch {
+	case word == "gunicorn":
+		return whenNoGunicorn(argv)
 	case isFile && !strings.Contains(name, "/"):
 		return fmt.Sprintf("to run it: stablehand python %s; to serve it with gunicorn: stablehand gunicorn %s:application",
 			Shown(argv), name)
-	case module.MatchString(word) && path.Ext(word) != ".sh", exists(word + ".py"), exists(word + "/__init__.py"):
+	case strings.Contains(word, ".") && module.MatchString(word) && path.Ext(word) != ".sh":
 		return fmt.Sprintf("to run gunicorn with it: stablehand gunicorn %s, or %s:application", Shown(argv), word)
 	}
 	return ""
+}
+
+// environments are where a virtual environment usually is, beside the application or
+// in an image.
+var environments = []string{".venv", "venv", "env", "/venv", "/opt/venv", "/app/.venv"}
+
+// whenNoGunicorn is for a gunicorn that PATH does not lead to.
+func whenNoGunicorn(argv []string) string {
+	for _, dir := range append([]string{os.Getenv("VIRTUAL_ENV")}, environments...) {
+		if program := dir + "/bin/gunicorn"; dir != "" && exists(program) {
+			return fmt.Sprintf("write stablehand %s, or put %s first in PATH",
+				Shown(append([]string{program}, argv[1:]...)), path.Dir(program))
+		}
+	}
+	return "install gunicorn where the application is (pip install gunicorn), and put the bin directory of that virtual environment, if it is one, first in PATH"
 }
 
 // whenNoInterpreter is for a file that is there, and is said not to be since what

@@ -24,10 +24,10 @@ type Command struct {
 
 // ReadCommand makes the command out of stablehand's own words, as the
 // entrypoint of gunicorn's image does: options, or an application, are
-// gunicorn's; any other words, and those after --, stand for themselves.
-// gunicornArgs is the value of GUNICORN_CMD_ARGS.
+// gunicorn's, and so is a module that is no program; any other words, and those
+// after --, stand for themselves. gunicornArgs is the value of GUNICORN_CMD_ARGS.
 func ReadCommand(words []string, c Config, gunicornArgs string) (Command, error) {
-	argv, err := argvOf(words, string(c.App))
+	argv, err := argvOf(words, string(c.App), gunicornArgs)
 	if err != nil {
 		return Command{}, err
 	}
@@ -76,7 +76,7 @@ func (c Command) identity() gunicorn.Identity {
 	return gunicorn.Identity{Argv: c.Argv, CmdArgs: c.CmdArgs, Dir: dir}
 }
 
-func argvOf(words []string, app string) ([]string, error) {
+func argvOf(words []string, app, gunicornArgs string) ([]string, error) {
 	if first, ok := leadingVariable(words); ok {
 		return nil, fmt.Errorf("%s stands before the command, where only a shell takes it for a variable: set it in the container's environment", shown("", first))
 	}
@@ -91,7 +91,7 @@ func argvOf(words []string, app string) ([]string, error) {
 		return words[1:], nil
 	case words[0] == "":
 		return nil, errors.New("the first word is empty: give a command, such as gunicorn app:app, or none at all")
-	case strings.HasPrefix(words[0], "-"), strings.Contains(words[0], ":"):
+	case strings.HasPrefix(words[0], "-"), strings.Contains(words[0], ":"), isModule(words, gunicornArgs):
 		return append([]string{"gunicorn"}, words...), nil
 	}
 	return words, nil

@@ -23,6 +23,9 @@ func TestReadCommand(t *testing.T) {
 		{[]string{"python", "manage.py", "migrate"}, Config{}, Command{Argv: []string{"python", "manage.py", "migrate"}}},
 		{[]string{"--", "-odd"}, Config{}, Command{Argv: []string{"-odd"}}},
 		{[]string{"--", "reload"}, Config{}, Command{Argv: []string{"reload"}}},
+		{[]string{"no_such_site.wsgi", "--bind=:80"}, Config{}, Command{Argv: []string{"gunicorn", "no_such_site.wsgi", "--bind=:80"}, Named: true, Managed: true, Binds: "--bind=:80"}},
+		{[]string{"./site.wsgi"}, Config{}, Command{Argv: []string{"./site.wsgi"}}},
+		{[]string{"no_such_site.settings"}, Config{}, Command{Argv: []string{"no_such_site.settings"}}},
 		{[]string{"./entrypoint.sh"}, watching, Command{Argv: []string{"./entrypoint.sh"}, Managed: true}},
 	} {
 		got, err := ReadCommand(test.words, test.c, "")

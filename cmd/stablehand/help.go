@@ -33,6 +33,7 @@ func manual() (sections []section, short int) {
 			{"stablehand", "gunicorn $STABLEHAND_APP"},
 			{"stablehand app:app [OPTIONS]", "gunicorn app:app [OPTIONS]"},
 			{"stablehand -w 4 app:app", "gunicorn -w 4 app:app"},
+			{"stablehand mysite.wsgi", "gunicorn mysite.wsgi: a module that is no program"},
 			{"stablehand COMMAND [WORDS]", "that command, as it is; a handoff is possible where gunicorn stands among its words, or STABLEHAND_WATCH or STABLEHAND_BIND is set; any other command just gets an init"},
 			{"stablehand -- COMMAND [WORDS]", "the same, also where it has the name of one of these"},
 		}},

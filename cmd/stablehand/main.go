@@ -31,6 +31,10 @@ func run(words []string) int {
 	if len(errs) > 0 {
 		return refuseAs(config, stderr, errs...)
 	}
+	if name := entrypoint.Mistaken(words, commandNames()); name != "" {
+		return refuseAs(config, stderr, fmt.Errorf("%s is none of stablehand's commands, no program and no module: write stablehand %s",
+			words[0], entrypoint.Shown(append([]string{name}, words[1:]...))))
+	}
 	env, err := config.Environ(context.Background())
 	if err != nil {
 		return refuseAs(config, stderr, linesOf(err)...)
