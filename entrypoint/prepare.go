@@ -117,10 +117,14 @@ func (p *preparation) find() *unstarted {
 // look begins to watch.
 func (p *preparation) look() (stopped bool, err error) {
 	p.seen, stopped, err = firstLook(p.stop, p.config, p.command, p.log)
-	if err == nil {
-		p.open.later(func() { p.seen.Close() })
+	if err != nil {
+		return false, err
 	}
-	return stopped, err
+	p.open.later(func() { p.seen.Close() })
+	if !stopped {
+		sayWatched(p.config, p.seen.Begun(), p.log)
+	}
+	return stopped, nil
 }
 
 // live puts together a life and what it stands on, and begins to answer for it.
@@ -224,11 +228,6 @@ func relay[From, To any](from <-chan From, said func(From) To) <-chan To {
 	return to
 }
 
-// changed is a change as package life is told it.
-func changed(c watch.Change) life.Change {
-	return life.Change{Paths: c.Paths, Content: life.Content(c.Content), Since: c.Since}
-}
-
 // watching is all that is known of what is watched.
 type watching struct {
 	*watch.Watcher
@@ -242,7 +241,7 @@ func firstLook(stop context.Context, c Config, command Command, log *slog.Logger
 	long := time.AfterFunc(longLook, func() { log.Info("reading what is watched, before gunicorn starts") })
 	defer long.Stop()
 	o := c.WatchOptions(log)
-	o.LeaveOut = command.pidfiles()
+	o.LeaveOut, o.Kind = command.pidfiles(), kindOf
 	w, err = watchAll(stop, o)
 	if !errors.Is(err, context.Canceled) {
 		return w, false, err

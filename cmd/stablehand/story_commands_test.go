@@ -14,7 +14,8 @@ import (
 
 // cmdStory prints what stablehand itself has logged, whole. What differs from
 // run to run is left out, as the time is, or named: PID1 is the first pid that
-// is logged, PID2 the second, TOOK a duration that was measured. So are lines
+// is logged, PID2 the second, TOOK a duration that was measured, MOUNTS where the
+// machine has mounted what is watched. So are lines
 // that only tell of a slow machine.
 func cmdStory(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg)
@@ -29,6 +30,7 @@ func cmdStory(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		line = ownLine.ReplaceAllString(line, "$1$2")
 		line = measured.ReplaceAllString(line, "${1}TOOK")
+		line = mounted.ReplaceAllString(line, "${1}MOUNTS")
 		line = anyPID.ReplaceAllStringFunc(line, func(found string) string {
 			part := anyPID.FindStringSubmatch(found)
 			if pids[part[2]] == "" {
@@ -45,6 +47,7 @@ var (
 	// from before there is a log.
 	ownLine  = regexp.MustCompile(`^(?:time=\S+ |(\{)"time":"[^"]*",|\d\d:\d\d:\d\d\.\d{3} |(stablehand: ))`)
 	measured = regexp.MustCompile(`(\btook"?[=:])[0-9][0-9.µmsh]*`)
+	mounted  = regexp.MustCompile(`(\bmounts"?[=:]"?)[^" }\n]*`)
 	anyPID   = regexp.MustCompile(`(\bpid"?[=:]|\bprocess )(\d+)`)
 )
 

@@ -43,7 +43,7 @@ func (r *requested) when() time.Time {
 // read something else.
 func (l *Life) changed(change Change) {
 	l.disk, l.again = change.Content, 0
-	l.log.Info("content changed", "paths", strings.Join(change.Paths, ","))
+	l.log.Info("content changed", change.attrs()...)
 	if l.noGunicorn {
 		return
 	}
@@ -52,6 +52,16 @@ func (l *Life) changed(change Change) {
 		l.pause = 0
 	}
 	l.request("content changed", max(pause, l.jitter()))
+}
+
+// attrs are those of its line in the log: the paths, and the files behind them where
+// these are others.
+func (c Change) attrs() []any {
+	attrs := []any{"paths", strings.Join(c.Paths, ",")}
+	if len(c.Files) > 0 && !slices.Equal(c.Files, c.Paths) {
+		attrs = append(attrs, "files", strings.Join(c.Files, ","))
+	}
+	return attrs
 }
 
 // jitter is how long a handoff that nobody has asked for waits.

@@ -238,6 +238,7 @@ type Content [sha256.Size]byte
 // Change is that what is watched has another content now.
 type Change struct {
 	Paths   []string  // where
+	Files   []string  // which files behind them, as they are shown; not all where they are many
 	Content Content   // of all
 	Since   time.Time // when it began to move
 }

@@ -45,8 +45,14 @@ func (w *Watcher) content() Content {
 	return Content(sum.Sum(nil))
 }
 
+// change is what is to be reported.
+func (w *Watcher) change() Change {
+	return Change{Paths: w.due, Files: w.changed.files(), More: w.changed.more, Content: w.content(), Since: w.since}
+}
+
 func (w *Watcher) reported() {
 	w.due = nil
+	w.changed = changed{}
 	w.unrest.Store(false)
 	for _, e := range w.entries {
 		e.told = e.rest

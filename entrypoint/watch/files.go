@@ -39,6 +39,8 @@ const (
 // that it may have changed. One that can't be read is what it was before.
 func (l *look) file(at node) (record, error) {
 	l.files++
+	l.leaf = true
+	l.kindOf()
 	if l.dry {
 		return record{digest: digest{1}}, l.ask(at.path, func() error { return unix.Access(at.path, unix.R_OK) })
 	}

@@ -21,10 +21,10 @@ var literal = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
 // matching is one walk to what a glob matches.
 type matching struct {
 	*look
-	pattern string
-	sum     hash.Hash
-	any     bool
-	been    map[visit]bool // where ** has been; also breaks symlink loops
+	of   *entry
+	sum  hash.Hash
+	any  bool
+	been map[visit]bool // where ** has been; also breaks symlink loops
 }
 
 // visit is a directory and how much of the glob was still to be matched there.
@@ -35,10 +35,10 @@ type visit struct {
 
 // glob returns the digest of all that a glob matches: of files, and of
 // directories with all below them. With no match it is ENOENT.
-func (l *look) glob(pattern string) (digest, error) {
+func (l *look) glob(e *entry) (digest, error) {
 	defer func() { l.matched = match{} }()
-	parts := strings.Split(strings.Trim(pattern, "/"), "/")
-	m := matching{look: l, pattern: pattern, sum: sha256.New(), been: make(map[visit]bool)}
+	parts := strings.Split(strings.Trim(e.full, "/"), "/")
+	m := matching{look: l, of: e, sum: sha256.New(), been: make(map[visit]bool)}
 	root, err := l.lstat("/")
 	if err != nil {
 		return digest{}, err
@@ -49,6 +49,7 @@ func (l *look) glob(pattern string) (digest, error) {
 	if !m.any {
 		return digest{}, unix.ENOENT
 	}
+	l.unmatched(e)
 	return digest(m.sum.Sum(nil)), nil
 }
 
@@ -121,12 +122,16 @@ func (m *matching) each(dir node, part string, f func(child node, base string) e
 }
 
 func (m *matching) match(at node, name string) error {
-	m.matched = match{m.pattern, at.path}
+	m.matched = match{m.of.full, at.path}
+	m.name = m.of.shown(name)
 	d, err := m.content(at)
 	if err != nil || d == (digest{}) {
 		return err
 	}
 	m.any = true
+	if m.leaf {
+		m.reach(m.of, m.name, d)
+	}
 	m.mounted(at)
 	m.found(at)
 	m.sum.Write([]byte(name))

@@ -45,6 +45,12 @@ type look struct {
 	was   []string // the same at the look before
 	first bool     // there was none before, or little is known of it
 	files int      // how many files were looked at
+
+	kinds     map[string]string // of a first look: a name of each kind of file
+	name      string            // by which what is looked at is reached, as [File.Name] is
+	leaf      bool              // what was looked at last is a file
+	now, past reached           // past: at the look before
+	changed   changed           // since the look before
 }
 
 // sight is what a look has seen of an entry.
@@ -64,6 +70,8 @@ func newLook(ctx context.Context, p *places, entries []*entry, last *look) *look
 		sights:  make([]sight, len(entries)),
 		was:     last.to,
 		first:   last.lists == nil,
+		now:     reached{dirs: make(map[string]inode, len(last.now.dirs)), files: make(map[string]map[string]digest, len(entries))},
+		past:    last.now,
 	}
 	for _, e := range entries {
 		l.entries = append(l.entries, *e)
@@ -98,6 +106,7 @@ func (l *look) everyEntry() {
 		e := &l.entries[i]
 		if e.hung != nil {
 			l.sights[i].digest = e.rest
+			l.keepReached(e)
 			continue
 		}
 		l.on(i)
@@ -119,13 +128,18 @@ func (l *look) conclude() {
 		l.fault("inotify", blindness(err))
 	}
 	l.before, l.listed, l.trees, l.buffer, l.table, l.was = nil, nil, nil, nil, nil, nil // not needed any more
+	l.past = reached{}
 }
 
 // entry returns the digest of what an entry leads to, or, where that can't be
 // had, the digest that it had when it was last at rest.
 func (l *look) entry(e *entry) digest {
 	l.trees = make(map[inode]digest)
+	l.name = path.Clean(e.path)
 	d, err := l.leadsTo(e)
+	if err != nil {
+		l.keepReached(e)
+	}
 	switch {
 	case err == nil:
 		return d
@@ -146,7 +160,7 @@ var errNoContent = errors.New("neither a file nor a directory")
 
 func (l *look) leadsTo(e *entry) (digest, error) {
 	if isGlob(e.path) {
-		return l.glob(e.full)
+		return l.glob(e)
 	}
 	at, err := l.resolve("/", e.full)
 	if err != nil {
@@ -159,7 +173,11 @@ func (l *look) leadsTo(e *entry) (digest, error) {
 	l.mounted(at)
 	l.mountedAbove(at.path)
 	l.found(at)
-	return l.content(at)
+	d, err := l.content(at)
+	if err == nil && l.leaf {
+		l.reach(e, l.name, d)
+	}
+	return d, err
 }
 
 func (l *look) found(at node) { l.to = append(l.to, at.path) }
@@ -167,6 +185,7 @@ func (l *look) found(at node) { l.to = append(l.to, at.path) }
 // content returns the digest of a file or of all files below a directory;
 // anything else has none.
 func (l *look) content(at node) (digest, error) {
+	l.leaf = false
 	switch at.kind() {
 	case unix.S_IFREG:
 		r, err := l.file(at)
@@ -175,7 +194,9 @@ func (l *look) content(at node) (digest, error) {
 		}
 		return r.digest, err
 	case unix.S_IFDIR:
-		return l.tree(at)
+		d, err := l.tree(at)
+		l.leaf = false
+		return d, err
 	}
 	return digest{}, nil
 }

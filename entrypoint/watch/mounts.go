@@ -71,9 +71,11 @@ func (l *look) isMountRoot(path string) bool {
 
 // mountPoint returns below which mount point a path lies, going by its name
 // alone.
-func mountPoint(path string) string {
+func mountPoint(path string) string { return mountPointIn(mounts(), path) }
+
+func mountPointIn(table []mount, path string) string {
 	point := "/"
-	for _, m := range mounts() {
+	for _, m := range table {
 		if len(m.point) > len(point) && below(path, m.point) {
 			point = m.point
 		}

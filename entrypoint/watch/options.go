@@ -41,6 +41,10 @@ type Options struct {
 	// events. 0 looks after events only.
 	Poll time.Duration
 
+	// Kind says of what kind a file is by its name, as [File.Name] is, or nothing:
+	// [Begun] has the first of each kind. It may be nil.
+	Kind func(name string) string
+
 	// Log gets warnings about what can't be watched as it should. Nil is
 	// [slog.Default].
 	Log *slog.Logger
@@ -50,6 +54,7 @@ type Options struct {
 type entry struct {
 	path string // as written
 	full string // absolute
+	dir  string // the working directory, where the path is relative to it
 	seen digest // at the last look
 	rest digest // when the content was last at rest
 	told digest // when it was last reported
@@ -78,13 +83,15 @@ func parse(ctx context.Context, o Options) ([]*entry, error) {
 		}
 		e := &entry{path: p, full: p}
 		if !path.IsAbs(p) {
-			dir, err := workingDirectory(ctx)
+			named, err := workingDirectory(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("find the directory that %q is relative to: %w", p, err)
 			}
+			dir := named
 			if isGlob(p) {
-				dir = literal.Replace(dir)
+				dir = literal.Replace(named)
 			}
+			e.dir = named
 			e.full = dir + "/" + p // not cleaned: ".." after a symlink is the kernel's to resolve
 		}
 		entries = append(entries, e)

@@ -28,6 +28,7 @@ const eventBuffer = 1024
 // for a file system: what may is left to the next look.
 type places struct {
 	ignore   []string
+	kind     func(name string) string
 	leaveOut []string
 	asking   *asking // that of the look
 
@@ -82,7 +83,7 @@ func (pl *place) matters(name string, ignore []string) bool {
 }
 
 func newPlaces(o Options) *places {
-	return &places{ignore: o.Ignore, leaveOut: o.LeaveOut, touched: make(map[inode]names)}
+	return &places{ignore: o.Ignore, leaveOut: o.LeaveOut, kind: o.Kind, touched: make(map[inode]names)}
 }
 
 // begin begins a look.

@@ -49,7 +49,7 @@ func (l *look) tree(at node) (digest, error) {
 		list, ok = l.listed[id]
 	}
 	news, all := l.places.news(id)
-	moved := false
+	old, moved := l.replaced(id), false
 	removed := at.stat.Nlink == 0 // and mounted here: no event tells, reading it does
 	switch {
 	case !ok || all || list.unread || removed:
@@ -75,9 +75,10 @@ func (l *look) tree(at node) (digest, error) {
 		l.lists[id], l.trees[id] = list, list.digest
 		return list.digest, nil
 	}
-	if l.update(at, &list) || moved {
+	if l.update(at, &list, old) || moved {
 		list.digest = sum(list.children)
 	}
+	l.turnedIn(old, &list)
 	l.lists[id], l.trees[id] = list, list.digest
 	return list.digest, nil
 }
@@ -152,7 +153,10 @@ func (l *look) remember(c child) { l.before[c.record.inode] = c.record }
 
 // update looks at those children that may have changed, and says whether any
 // has another digest than before.
-func (l *look) update(dir node, list *listing) (moved bool) {
+//
+// Old are the children of the directory that had the name of this one, if there was
+// another.
+func (l *look) update(dir node, list *listing, old []child) (moved bool) {
 	list.files = true
 	for i := range list.children {
 		c := &list.children[i]
@@ -162,7 +166,11 @@ func (l *look) update(dir node, list *listing) (moved bool) {
 		if l.ctx.Err() != nil {
 			break
 		}
-		d := l.named(dir, c)
+		before := c.digest
+		if old != nil {
+			before = childBefore(old, c.name)
+		}
+		d := l.named(dir, c, before)
 		moved = moved || d != c.digest
 		c.digest = d
 		list.files = list.files && c.record.good()
@@ -171,15 +179,20 @@ func (l *look) update(dir node, list *listing) (moved bool) {
 }
 
 // named is the digest of a child. Where it is a file that is other than it was, it
-// was written, be it under another name.
-func (l *look) named(dir node, c *child) digest {
-	outer := l.newName
-	defer func() { l.newName = outer }()
+// was written, be it under another name. Before is what its name led to.
+func (l *look) named(dir node, c *child, before digest) digest {
+	outer, name := l.newName, l.name
+	defer func() { l.newName, l.name = outer, name }()
+	l.name = join(name, c.name)
 	if c.came && outer == "" {
 		l.newName = join(dir.path, c.name)
 	}
 	c.came = false
+	l.leaf = false
 	d := l.child(dir, c)
+	if l.leaf || d == (digest{}) {
+		l.turned("", before, d)
+	}
 	if d != c.digest && c.record.inode != (inode{}) {
 		l.wrote(join(dir.path, c.name))
 	}

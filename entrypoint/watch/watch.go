@@ -20,11 +20,22 @@ type Change struct {
 	// order and as they were written there.
 	Paths []string
 
+	// Files are the files behind them that have changed, come or gone, sorted by
+	// name; where they are many, not all of them, and More is true.
+	Files []File
+	More  bool
+
 	// Content is what all of [Options.Paths] hold since then.
 	Content Content
 
 	// Since is when it was first seen to move.
 	Since time.Time
+}
+
+// File is a file whose content has changed.
+type File struct {
+	Name string // as one of [Options.Paths] leads to it, or matches it, and symlinks in that are not followed
+	Gone bool   // there is none of that name any more
 }
 
 // Watcher watches until it is closed. The goroutine of its loop owns all state,
@@ -43,7 +54,9 @@ type Watcher struct {
 	logged   map[string]fault // its faults, as last written to the log
 	due      []string         // the entries whose content at rest waits to be reported
 	since    time.Time        // when they began to move
+	changed  changed          // since the last report
 	first    Content
+	begun    Begun
 	resting  []*resting // who waits for the content to be at rest
 
 	overflown bool // that events were lost has been said
@@ -119,6 +132,9 @@ func (w *Watcher) Changes() <-chan Change { return w.changes }
 // up.
 func (w *Watcher) First() Content { return w.first }
 
+// Begun is what the look that [New] took has found, as far as that came.
+func (w *Watcher) Begun() Begun { return w.begun }
+
 // Errors counts what could not be watched as it should since [New]: paths that
 // were warned of, and events that were lost. It may be called from any
 // goroutine.
@@ -157,7 +173,7 @@ func (w *Watcher) loop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case changes <- Change{Paths: w.due, Content: w.content(), Since: w.since}:
+		case changes <- w.change():
 			w.reported()
 		case ev := <-w.events():
 			w.event(ev)
@@ -243,6 +259,7 @@ func (w *Watcher) keep(l *look) bool {
 		w.moves.Add(1)
 	}
 	w.written.keep(l)
+	w.changed.add(l)
 	w.last = l
 	w.looks.Add(1)
 	w.reads.Add(l.reads)
@@ -255,6 +272,7 @@ func (w *Watcher) firstLook(l *look) {
 	w.pace.looked(now, now, false) // as if it had cost nothing: only the first look reads everything
 	w.rest()
 	w.reported()
+	w.begun = Begun{Files: l.files, Mounts: mountPoints(l.to), Kinds: l.kinds}
 	if !slices.ContainsFunc(l.entries, func(e entry) bool { return e.hung != nil }) {
 		w.first = w.content()
 	}
