@@ -76,6 +76,15 @@ vulnerabilities: ## look for known vulnerabilities that the program can reach
 		echo "vulnerabilities were NOT checked, their database cannot be reached: $$why" >&2; \
 	fi
 
+# The pages are the repository's own: mkdocs finds them, and all that they link to, by
+# symlinks. It is strict: a link or a heading that is not there is an error.
+.PHONY: docs
+docs: ## build the pages as a site, in .cache/site
+	$(PYENV) .cache/mkdocs mkdocs==1.6.1 mkdocs-material==9.8.2
+	@rm -rf .cache/pages && mkdir -p .cache/pages
+	@ln -s $(addprefix $(CURDIR)/,$(filter-out bin dist mkdocs.yml,$(wildcard *))) .cache/pages/
+	@NO_MKDOCS_2_WARNING=true .cache/mkdocs/bin/mkdocs build --strict
+
 .PHONY: clean
 clean: ## remove all that was made
 	rm -rf bin .venv .cache

@@ -28,7 +28,7 @@ const Prefix = "STABLEHAND_"
 
 // Config is what stablehand is told by its environment. It is the one source
 // of the variables' names, defaults and meanings: of what `stablehand env`
-// prints, and of the table in the README.
+// prints, and of the table in docs/reference/environment.md.
 type Config struct {
 	App          App           `env:"APP" want:"module:callable, such as app:app or mysite.wsgi:application" help:"module:callable, where no words are given"`
 	Bind         Addresses     `env:"BIND" want:"addresses, such as 0.0.0.0:8000, [::]:8000 or unix:/run/app.sock, with commas between them" help:"comma-separated addresses that stablehand opens itself, host:port, [::]:port or unix:/path, and hands to each generation, which is begun afresh; if not set, gunicorn opens its own, and hands over by USR2"`

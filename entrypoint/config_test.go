@@ -1,6 +1,7 @@
 package entrypoint
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -163,17 +164,19 @@ func TestConfigLetsKubernetesServiceLinksBe(t *testing.T) {
 	}
 }
 
-func TestReadmeShowsEachVariable(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+func TestReferenceShowsEachVariable(t *testing.T) {
+	const page = "../docs/reference/environment.md"
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c, _ := ReadConfig(nil)
+	var rows strings.Builder
 	for _, v := range c.Variables() {
-		row := "| " + strings.TrimPrefix(v.Name, Prefix) + " | " + code(v.Default) + " | " + strings.ReplaceAll(v.Meaning, "|", `\|`) + " |"
-		if !strings.Contains(string(readme), row+"\n") {
-			t.Errorf("README.md lacks the row\n%s", row)
-		}
+		fmt.Fprintf(&rows, "| %s | %s | %s |\n", code(v.Name), code(v.Default), strings.ReplaceAll(v.Meaning, "|", `\|`))
+	}
+	if !strings.Contains(string(text), "| --- | --- | --- |\n"+rows.String()+"\n") {
+		t.Errorf("%s is to have these rows, and no other:\n%s", page, &rows)
 	}
 }
 

@@ -21,7 +21,8 @@ func TestDocumentedLinesAreLogged(t *testing.T) {
 		}
 	}
 	shown := 0
-	for _, file := range []string{"../README.md", "../docs/when-something-goes-wrong.md"} {
+	pages, _ := filepath.Glob("../docs/*.md")
+	for _, file := range append(pages, "../README.md") {
 		for _, found := range regexp.MustCompile(`\bmsg=(?:"([^"]+)"|(\w+))`).FindAllStringSubmatch(string(read(t, file)), -1) {
 			shown++
 			constant := regexp.MustCompile(`[(:0-9]`).Split(found[1]+found[2], 2)[0]

@@ -3,6 +3,7 @@ package life_test
 import (
 	"cmp"
 	"log/slog"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -291,4 +292,30 @@ func heard(sig life.Signal, story []string) string {
 	}
 	slices.SortFunc(list, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
 	return strings.Join(list, ", ")
+}
+
+// TestTheReferenceTellsOfEachSignal holds docs/reference/signals.md against the row of
+// the table in which a gunicorn serves.
+func TestTheReferenceTellsOfEachSignal(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reference/signals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]string{}
+	for _, row := range regexp.MustCompile(`(?m)^\| ([A-Z0-9, ]+|any other) \| (.*) \|$`).FindAllStringSubmatch(string(text), -1) {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			told[name] = row[2]
+		}
+	}
+	serving := states[slices.IndexFunc(states, func(s state) bool { return s.name == "serving" })]
+	for _, sig := range all {
+		says, named := told[strings.TrimPrefix(string(sig), "SIG")]
+		if !named {
+			says = told["any other"]
+		}
+		does := serving.want[sig]
+		if says == "" || (does == "") != (says == "nothing") || (does == "handoff") != strings.HasPrefix(says, "a handoff") {
+			t.Errorf("%s: %q, and the reference says %q", sig, does, says)
+		}
+	}
 }

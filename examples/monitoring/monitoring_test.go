@@ -100,17 +100,20 @@ func namesOnlyKnown(t *testing.T, where, text string) {
 	}
 }
 
-func TestTheREADMEListsEveryMetric(t *testing.T) {
-	named := map[string]bool{}
-	for _, name := range metric.FindAllString(read(t, "README.md"), -1) {
-		named[name] = true
-		if known[name] == "" {
-			t.Errorf("README.md: there is no metric %s", name)
+func TestTheReferenceListsEveryMetric(t *testing.T) {
+	const page = "../../docs/reference/metrics.md"
+	listed := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\w+) \\|").FindAllStringSubmatch(read(t, page), -1) {
+		listed[row[1]] = row[2]
+	}
+	for name, kind := range known {
+		if listed[name] != kind {
+			t.Errorf("%s: %s is a %s, and there is %q", page, name, kind, listed[name])
 		}
 	}
-	for name := range known {
-		if !named[name] {
-			t.Errorf("README.md does not tell of %s", name)
+	for name := range listed {
+		if known[name] == "" {
+			t.Errorf("%s: there is no metric %s", page, name)
 		}
 	}
 }

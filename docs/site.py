@@ -1,0 +1,26 @@
+"""What mkdocs does beside building the pages: the search finds each variable by its name."""
+
+import json
+import re
+from pathlib import Path
+
+PAGE = "docs/reference/environment"
+ROW = re.compile(r"<td><code>(STABLEHAND_\w+)</code></td>(\s*<td>.*?</td>\s*)<td>(.*?)</td>", re.DOTALL)
+rows = []
+
+
+def on_page_content(html, page, **_):
+    """Gives each row of the table of variables an address."""
+    if page.file.src_uri != PAGE + ".md":
+        return html
+    rows[:] = [(name, meaning) for name, _, meaning in ROW.findall(html)]
+    return ROW.sub(lambda row: row[0].replace("<td>", f'<td id="{row[1].lower()}">', 1), html)
+
+
+def on_post_build(config):
+    """Tells the search of each row, as of a part of its own, by both of its names."""
+    file = Path(config.site_dir, "search/search_index.json")
+    index = json.loads(file.read_text())
+    for name, meaning in rows:
+        index["docs"].append({"location": f"{PAGE}/#{name.lower()}", "title": name, "text": f"{name.removeprefix('STABLEHAND_')}: {meaning}"})
+    file.write_text(json.dumps(index))
