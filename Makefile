@@ -52,18 +52,16 @@ bench-bind: build envs ## measure HANDOFFS handoffs of each worker class under l
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench='Ways$(CLASS:%=/^%$$)' -benchtime=$(or $(HANDOFFS),10)x -timeout 0 ./cmd/stablehand
 
 .PHONY: lint
-lint: $(MODULES:%=lint-%) ## run gofmt, go vet, staticcheck, errcheck and go mod tidy as checks
+lint: $(MODULES:%=lint-%) ## run golangci-lint (.golangci.yml: gofmt, go vet, staticcheck, errcheck, import rules) and go mod tidy as a check
 
-# A linter itself needs no race detector, but what it looks at is compiled as go vet
-# and the tests compile it.
+# A linter itself needs no race detector, but what it looks at is compiled as the tests
+# compile it.
 LINTER := GOFLAGS="$$(go env GOFLAGS) $(RACE)" go run -race=false
 
+# What it looks for, and the import rules, are in .golangci.yml.
 .PHONY: $(MODULES:%=lint-%)
 $(MODULES:%=lint-%): lint-%:
-	@test -z "$$(cd $* && gofmt -l $$(go list -f '{{.Dir}}' ./...) | tee /dev/stderr)"
-	cd $* && go vet $(RACE) ./...
-	cd $* && $(LINTER) honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
-	cd $* && $(LINTER) github.com/kisielk/errcheck@v1.30.0 -ignoretests -exclude $(CURDIR)/.errcheck ./...
+	cd $* && $(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 	cd $* && go mod tidy -diff
 
 # VULNDB is another database than Go's own. Where it cannot be reached that is no
