@@ -13,9 +13,11 @@ MODULES := . internal/kubernetes
 build: ## build bin/stablehand, a static binary (the default)
 	CGO_ENABLED=0 go build -trimpath -ldflags=-s -o bin/stablehand ./cmd/stablehand
 
+PORT ?= 8000
+
 .PHONY: demo
-demo: build .venv/complete ## serve examples/flask at 127.0.0.1:8000; with DEMO=auto change it under load and exit
-	@go build -o bin/demo ./examples/flask/demo && exec bin/demo $(DEMO)
+demo: build .venv/complete ## serve examples/flask at 127.0.0.1:PORT, by default 8000; with DEMO=auto change it under load and exit
+	@go build -o bin/demo ./examples/flask/demo && exec bin/demo -port='$(PORT)' $(DEMO)
 
 # The tests with a real gunicorn mostly wait: a third of what two processors can do was
 # seen to be used by as many tests at a time. With half as many again some were seen to

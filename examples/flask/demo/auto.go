@@ -18,6 +18,9 @@ const (
 	// loadSeconds is how long the application pretends to load.
 	loadSeconds = "3"
 
+	// clients ask at the same time.
+	clients = 8
+
 	before = "Hello, version 1"
 	after  = "Hello, version 2"
 
@@ -34,12 +37,14 @@ type seen struct {
 // both makes one change by a handoff and one by gunicorn's own HUP.
 func (d demo) both(ctx context.Context) (handoff, hup seen, err error) {
 	handoff, err = d.change(ctx, d.stablehand, func(ctx context.Context, s *server) error {
+		d.say("stablehand sees the change by itself, and hands over")
 		return s.await(ctx, `msg="handed off" generation=2`)
 	})
 	if err != nil {
 		return handoff, hup, fmt.Errorf("under stablehand: %w", err)
 	}
 	hup, err = d.change(ctx, filepath.Join(d.bin, "gunicorn"), func(_ context.Context, s *server) error {
+		d.say("gunicorn sees no change by itself: kill -HUP %d", s.cmd.Process.Pid)
 		return s.cmd.Process.Signal(syscall.SIGHUP)
 	})
 	if err != nil {
@@ -54,8 +59,8 @@ func (d demo) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\nThe greeting was changed under load; each worker takes %s s to load the application.\n\n", loadSeconds)
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(d.out, "\nThe greeting was changed under load; each worker takes %s s to load the application.\n\n", loadSeconds)
+	table := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "\trequests\tfailed\tlongest silence\tnew version first seen after\t")
 	handoff.print(table, "stablehand's handoff")
 	hup.print(table, "gunicorn's own HUP")
@@ -78,6 +83,7 @@ func round(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 // under load, has reload see to it that the change is taken up, and says what
 // the clients saw.
 func (d demo) change(ctx context.Context, program string, reload func(context.Context, *server) error) (seen, error) {
+	d.say("copying %s, to change the copy under %s", shorten(d.example), filepath.Base(program))
 	dir, err := copyOf(d.example)
 	if err != nil {
 		return seen{}, err
@@ -87,17 +93,19 @@ func (d demo) change(ctx context.Context, program string, reload func(context.Co
 	if err != nil {
 		return seen{}, err
 	}
-	defer s.stop()
+	defer d.stop(s)
 	if err := s.answers(ctx); err != nil {
 		return seen{}, err
 	}
-	run := load.Start(ctx, load.Options{URL: s.url})
+	d.say("it answers: %d clients ask it without a pause until they get %q", clients, before)
+	run := load.Start(ctx, load.Options{URL: s.url, Clients: clients})
 	defer run.Stop()
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
 	if err := run.WaitFor(ctx, before); err != nil {
 		return seen{}, err
 	}
+	d.say("changing the greeting in %s", filepath.Join(dir, "gunicorn.conf.py"))
 	changed := time.Now()
 	if err := edit(filepath.Join(dir, "gunicorn.conf.py")); err != nil {
 		return seen{}, err
@@ -105,6 +113,7 @@ func (d demo) change(ctx context.Context, program string, reload func(context.Co
 	if err := reload(ctx, s); err != nil {
 		return seen{}, err
 	}
+	d.say("waiting until a client gets %q", after)
 	if err := run.WaitFor(ctx, after); err != nil {
 		return seen{}, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"os/exec"
@@ -23,7 +24,7 @@ func here(t *testing.T) demo {
 		example:    filepath.Join(top, "examples", "flask"),
 	}
 	if _, err := os.Stat(filepath.Join(d.bin, "flask")); err != nil {
-		t.Skip("there is no Flask in .venv: make test gets it")
+		t.Skip("there is no Flask in .venv: make .venv/complete gets it")
 	}
 	build := exec.Command("go", "build", "-o", d.stablehand, "./cmd/stablehand")
 	build.Dir = top
@@ -41,6 +42,8 @@ func here(t *testing.T) demo {
 
 func TestAHandoffBeatsHUP(t *testing.T) {
 	d := here(t)
+	var told bytes.Buffer
+	d.out = &told
 	handoff, hup, err := d.both(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -53,17 +56,37 @@ func TestAHandoffBeatsHUP(t *testing.T) {
 	if err := free(d.address); err != nil {
 		t.Errorf("something was left: %v", err)
 	}
+	rest := told.String()
+	for _, line := range []string{
+		"\n=> copying ", "\n=> starting in ", "\n=> it answers: 8 clients ", "\n=> changing the greeting ", "\n=> stablehand sees the change ",
+		"\n=> waiting until a client gets ", "\n=> stopping stablehand", "\n=> copying ", "\n=> starting in ", "\n=> it answers", "\n=> changing",
+		"\n=> gunicorn sees no change by itself: kill -HUP ", "\n=> waiting", "\n=> stopping gunicorn",
+	} {
+		_, after, found := strings.Cut(rest, line)
+		if !found {
+			t.Fatalf("%q is not told in its place:\n%s", line, told.String())
+		}
+		rest = after
+	}
 }
 
-func TestATakenAddressIsTold(t *testing.T) {
+func TestAPortThatCannotBeHadIsTold(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	d := demo{address: listener.Addr().String()}
-	err = d.main(t.Context(), nil)
-	if err == nil || !strings.Contains(err.Error(), "is not free") {
-		t.Errorf("the error is %v", err)
+	_, taken, _ := net.SplitHostPort(listener.Addr().String())
+	for port, want := range map[string]string{
+		taken:   "port " + taken + " is taken: stop what listens at 127.0.0.1:" + taken + ", or take another one: make demo PORT=",
+		"":      "PORT= is no port: give a number from 1 to 65535",
+		"http":  "PORT=http is no port: ",
+		"70000": "PORT=70000 is no port: ",
+	} {
+		d := demo{address: net.JoinHostPort("127.0.0.1", port)}
+		err = d.main(t.Context(), nil)
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("PORT=%s: the error is %v", port, err)
+		}
 	}
 }

@@ -1,17 +1,22 @@
 // Command demo serves the Flask example under stablehand, on loopback, until it
 // is interrupted. With the word auto it changes the example's configuration
-// itself, under load, prints what the clients saw, and ends. Nothing that it
-// started is left when it ends.
+// itself, under load, prints what the clients saw, and ends. It says each thing
+// before it does it. Nothing that it started is left when it ends.
+//
+//	demo [-port N] [auto]
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -25,13 +30,17 @@ type demo struct {
 	bin        string // the virtual environment's directory of programs
 	example    string // the folder with the application
 	address    string // where to serve
+	out        io.Writer
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d := demo{stablehand: "bin/stablehand", bin: ".venv/bin", example: "examples/flask", address: "127.0.0.1:8000"}
-	if err := d.main(ctx, os.Args[1:]); err != nil && ctx.Err() == nil {
+	d := demo{stablehand: "bin/stablehand", bin: ".venv/bin", example: "examples/flask", out: os.Stdout}
+	port := flag.String("port", "8000", "the port of 127.0.0.1 to serve at")
+	flag.Parse()
+	d.address = net.JoinHostPort("127.0.0.1", *port)
+	if err := d.main(ctx, flag.Args()); err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		stop()
 		os.Exit(1)
@@ -64,12 +73,12 @@ func (d demo) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer d.stop(s)
 	if err := s.answers(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\n=> http://%s/ answers. Edit the greeting in %s and ask again to see a handoff; Ctrl-C ends.\n\n",
-		d.address, shorten(filepath.Join(d.example, "gunicorn.conf.py")))
+	d.say("%s answers. Edit the greeting in %s and ask again to see a handoff; Ctrl-C ends.",
+		s.url, shorten(filepath.Join(d.example, "gunicorn.conf.py")))
 	select {
 	case <-s.ended:
 		return errors.New("stablehand has ended, see above")
@@ -78,11 +87,25 @@ func (d demo) serve(ctx context.Context) error {
 	}
 }
 
-// free says whether an address can be listened on.
+// say tells what is done next.
+func (d demo) say(format string, args ...any) {
+	fmt.Fprintf(d.out, "\n=> "+format+"\n", args...)
+}
+
+// free says in one line why an address cannot be listened on.
 func free(address string) error {
+	_, port, _ := net.SplitHostPort(address)
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("PORT=%s is no port: give a number from 1 to 65535", port)
+	}
+	another := fmt.Sprintf("make demo PORT=%d", max(8000, (n+1)%65536))
 	listener, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("port %d is taken: stop what listens at %s, or take another one: %s", n, address, another)
+	}
 	if err != nil {
-		return fmt.Errorf("%s is not free (%w): stop what listens there", address, err)
+		return fmt.Errorf("port %d cannot be had (%w): take another one: %s", n, err, another)
 	}
 	return listener.Close()
 }

@@ -32,11 +32,10 @@ func (d demo) start(dir string, env []string, program string, log *log) (*server
 	s := &server{url: "http://" + d.address + "/", log: log, ended: make(chan struct{})}
 	s.cmd = exec.Command(program, "--bind="+d.address, "app:app")
 	s.cmd.Dir = dir
-	s.cmd.Env = append(os.Environ(),
-		"PATH="+d.bin+":"+os.Getenv("PATH"),
-		"STABLEHAND_WATCH=gunicorn.conf.py,app.py",
-		"PYTHONDONTWRITEBYTECODE=1")
+	env = append(env, "STABLEHAND_WATCH=gunicorn.conf.py,app.py")
+	s.cmd.Env = append(os.Environ(), "PATH="+d.bin+":"+os.Getenv("PATH"), "PYTHONDONTWRITEBYTECODE=1")
 	s.cmd.Env = append(s.cmd.Env, env...)
+	d.say("starting in %s: %s %s --bind=%s app:app", shorten(dir), strings.Join(env, " "), filepath.Base(program), d.address)
 	s.cmd.Stdout, s.cmd.Stderr = os.Stdout, os.Stderr
 	if log != nil {
 		s.cmd.Stdout, s.cmd.Stderr = log, log
@@ -54,8 +53,9 @@ func (d demo) start(dir string, env []string, program string, log *log) (*server
 	return s, nil
 }
 
-// stop stops the server and returns when it has ended.
-func (s *server) stop() {
+// stop stops a server and returns when it has ended.
+func (d demo) stop(s *server) {
+	d.say("stopping %s, which lets requests end", filepath.Base(s.cmd.Path))
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	<-s.ended
 }
