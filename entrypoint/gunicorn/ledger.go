@@ -46,8 +46,8 @@ type ledger struct {
 	soaking tally         // since it was ready
 	unknown int           // ended since it was ready, and nobody knows how
 
-	killings *proc.Killings // nil before the first look at a master that lives
-	killed   int64          // of these, those of which nobody knows yet who it was
+	killings func() int64 // for want of memory, since the last call; nil before the first look at a master that lives
+	killed   int64        // of these, those of which nobody knows yet who it was
 }
 
 // worker is a child of the master that runs its program: a worker, or the one
@@ -80,7 +80,7 @@ func (l *ledger) look(m *Master, beating bool) (came bool, err error) {
 			return false, err
 		}
 		if l.killings == nil {
-			l.killings = proc.CountKillings(m.PID())
+			l.killings = proc.CountKillings(m.PID()).More
 		}
 	}
 	early := !l.forked // then who is new may have come before all workers
@@ -253,12 +253,15 @@ func (m *Master) isWorker(child int) (bool, error) {
 
 // end notes how a worker has ended.
 func (l *ledger) end(how reaper.Status) {
+	e := ending{how: how}
+	if l.oomKilled(how) {
+		e = outOfMemory
+	}
 	switch {
 	case how.Known() && (how.ExitCode() == 0 || how.Signal() == unix.SIGTERM) && l.beating:
-	case !how.Known() && l.ready:
+	case !how.Known() && l.ready && !e.oomKilled:
 		l.unknown++
 	default:
-		e := ending{how, l.oomKilled(how)}
 		l.lost.add(e)
 		if l.ready {
 			l.soaking.add(e)
@@ -267,14 +270,14 @@ func (l *ledger) end(how reaper.Status) {
 }
 
 // oomKilled says whether a process that has ended was killed by the kernel for want of
-// memory: by SIGKILL, and there is one of its killings of which nobody knows yet who it
-// was. That may have been another generation's process, and this one somebody else's
-// victim in the same instant.
+// memory: it may have been by SIGKILL, and there is one of the kernel's killings of which
+// nobody knows yet who it was. That may have been another generation's process, and this
+// one somebody else's victim in the same instant.
 func (l *ledger) oomKilled(how reaper.Status) bool {
-	if how.Signal() != unix.SIGKILL || l.killings == nil {
+	if how.Known() && how.Signal() != unix.SIGKILL || l.killings == nil {
 		return false
 	}
-	l.killed += l.killings.More()
+	l.killed += l.killings()
 	if l.killed == 0 {
 		return false
 	}

@@ -196,6 +196,29 @@ func TestWhoEndsUnknownInASoakIsLostWhereNobodyTakesTheirPlace(t *testing.T) {
 	}
 }
 
+// Before Linux 6.15 nobody knows how a worker has ended.
+func TestAsManyAreOutOfMemoryAsTheKernelHasKilled(t *testing.T) {
+	r := newReaper(t)
+	killed, one := ended(t, r, "kill -9 $$"), ended(t, r, "exit 1")
+	counted := int64(0)
+	l := ledger{killings: func() int64 { defer func() { counted = 0 }(); return counted }}
+	end := func(how reaper.Status, more int64) { counted += more; l.end(how) }
+	end(killed, 0)
+	end(one, 2) // of which it is none
+	end(reaper.Status{}, 0)
+	l.isReady(2)
+	end(killed, 0)
+	end(reaper.Status{}, 1)
+	end(reaper.Status{}, 0)
+	const want = "killed by SIGKILL, exit code 1, killed by SIGKILL, out of memory (3 workers)"
+	if w := l.figures(); w.Lost != 5 || w.OOMKilled != 3 || w.Exits != want {
+		t.Errorf("%d lost, %d out of memory: %q, want %q", w.Lost, w.OOMKilled, w.Exits, want)
+	}
+	if how := l.soaked(false, 0); how.oomKilled() != 2 {
+		t.Errorf("%v in the soak, want two that were out of memory", how)
+	}
+}
+
 func TestAnEndSaysWithWhatTheWorkersEnded(t *testing.T) {
 	r := newReaper(t)
 	one, three, four := ended(t, r, "exit 1"), ended(t, r, "exit 3"), ended(t, r, "exit 4")

@@ -18,12 +18,15 @@ type counted struct {
 // ending is how a process has ended.
 type ending struct {
 	how       reaper.Status
-	oomKilled bool // by the kernel, for want of memory
+	oomKilled bool // by the kernel, for want of memory, whether it has told how or not
 }
+
+// outOfMemory is the end of one that the kernel has killed for want of memory.
+var outOfMemory = ending{oomKilled: true}
 
 func (e ending) String() string {
 	if e.oomKilled {
-		return e.how.String() + ", out of memory"
+		return "killed by SIGKILL, out of memory"
 	}
 	return e.how.String()
 }
