@@ -46,7 +46,7 @@ type Config struct {
 	Retry        time.Duration `env:"RETRY, default=10s" help:"first pause before a failed handoff is tried again; doubles up to 5m, also for a handoff that was asked for; a new change starts afresh; 0 = never"`
 	StopDelay    time.Duration `env:"STOP_DELAY, default=0" help:"keep serving this long after SIGTERM, while load balancers take the pod out"`
 	StopTimeout  time.Duration `env:"STOP_TIMEOUT, default=0" help:"then TERM; SIGKILL what is left after this; 0 leaves that to the runtime"`
-	Control      string        `env:"CONTROL" help:"socket at which reload, status and healthcheck talk to it; if not set, in a private directory: $XDG_RUNTIME_DIR/stablehand, /run/stablehand or one in /tmp"`
+	Control      string        `env:"CONTROL" help:"socket at which reload, status and healthcheck talk to it; if not set, one of its own in a private directory: $XDG_RUNTIME_DIR/stablehand, /run/stablehand or one in /tmp"`
 	HTTP         Address       `env:"HTTP" want:"host:port or :port, such as 127.0.0.1:9090 or :9090" help:"address for /livez, /readyz and /metrics, such as :9090; off if not set"`
 	LogLevel     slog.Level    `env:"LOG_LEVEL, default=info" want:"debug, info, warn or error" help:"debug, info, warn or error"`
 	LogFormat    LogFormat     `env:"LOG_FORMAT, default=auto" want:"auto, tint, text or json" help:"auto: tint on a terminal, logfmt text otherwise; also tint, text, json"`

@@ -41,6 +41,6 @@ func healthcheck(ready bool, timeout time.Duration) int {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	fmt.Println(err)
+	fmt.Println(which(err))
 	return entrypoint.ExitFailed
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,8 +64,30 @@ func failed(ctx context.Context, name string, err error) int {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
-	fmt.Fprintf(os.Stderr, "stablehand: %s: %v\n", name, err)
+	fmt.Fprintf(os.Stderr, "stablehand: %s: %v\n", name, which(err))
 	return code
+}
+
+// which is an error with what tells the stablehands apart where several run.
+func which(err error) error {
+	several := new(control.SeveralError)
+	if !errors.As(err, &several) {
+		return err
+	}
+	var list []string
+	for _, s := range several.Sockets {
+		list = append(list, fmt.Sprintf("%sCONTROL=%s for process %d (%s)", entrypoint.Prefix, s.Path, s.PID, commandLine(s.PID)))
+	}
+	return fmt.Errorf("several stablehands run here, set %s", strings.Join(list, " or "))
+}
+
+// commandLine is that of a process, as it may be shown.
+func commandLine(pid int) string {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return "?"
+	}
+	return entrypoint.Shown(strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"))
 }
 
 // screen is the size of the terminal that a file is, or zero: also for a

@@ -34,9 +34,67 @@ type Client struct{ said string }
 // chosen to listen.
 func NewClient(said string) *Client { return &Client{said} }
 
-// dial finds the socket. One that refuses, or cannot be used, does not end the
-// search: another may be the right one.
-func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+// Socket is where a stablehand listens.
+type Socket struct {
+	Path string
+	PID  int // of that stablehand, as we see it; 0 where we do not
+}
+
+// SeveralError is the error of asking where more than one stablehand answers.
+type SeveralError struct{ Sockets []Socket }
+
+func (e *SeveralError) Error() string {
+	var list []string
+	for _, s := range e.Sockets {
+		list = append(list, fmt.Sprintf("%s (process %d)", s.Path, s.PID))
+	}
+	return "several stablehands run here: " + strings.Join(list, ", ")
+}
+
+// Socket finds where the stablehand listens that is to be asked.
+func (c *Client) Socket(ctx context.Context) (Socket, error) {
+	found, err := c.dial(ctx)
+	if err != nil {
+		return Socket{}, err
+	}
+	return found.socket(), found.Close()
+}
+
+// dialled is a connection to where a stablehand listens.
+type dialled struct {
+	*net.UnixConn
+	path string
+}
+
+func (d dialled) socket() Socket {
+	cred, err := peer(d.UnixConn) // as of who listens
+	if err != nil {
+		return Socket{Path: d.path}
+	}
+	return Socket{d.path, int(cred.Pid)}
+}
+
+// dial finds the socket: the only one at which somebody listens.
+func (c *Client) dial(ctx context.Context) (dialled, error) {
+	found, err := c.dialAll(ctx)
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	if len(found) == 0 {
+		return dialled{}, err
+	}
+	several := new(SeveralError)
+	for _, d := range found {
+		several.Sockets = append(several.Sockets, d.socket())
+		d.Close()
+	}
+	return dialled{}, several
+}
+
+// dialAll finds all sockets at which somebody listens. One that refuses, or cannot be
+// used, does not end the search: another may be the right one. The error is why there
+// is none.
+func (c *Client) dialAll(ctx context.Context) (found []dialled, err error) {
 	candidates := Paths(c.said)
 	// In a container that another user has entered, as docker exec -u root
 	// does, the socket is where PID 1's user has it.
@@ -45,18 +103,27 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 		init = int(info.Sys().(*syscall.Stat_t).Uid)
 		candidates = append(candidates, paths(c.said, init)...)
 	}
+	if c.said == "" {
+		var all []string
+		for _, path := range candidates {
+			all = append(all, beside(path)...)
+		}
+		candidates = all
+	}
 	var refused error
+	seen := make(map[string]bool)
 	for _, path := range candidates {
-		if len(path) > maxPath && c.said == "" {
+		if seen[path] || len(path) > maxPath && c.said == "" {
 			continue // where Listen cannot listen either
 		}
+		seen[path] = true
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		switch {
 		case err == nil && c.said == "" && anybodys(path) && !trusted(conn, init):
 			conn.Close()
 			err = fmt.Errorf("%s is another user's: stablehand is not believed to listen there", path)
 		case err == nil:
-			return conn, nil
+			found = append(found, dialled{conn.(*net.UnixConn), path})
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
 			continue
 		case errors.Is(err, fs.ErrPermission):
@@ -65,7 +132,7 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 		refused = cmp.Or(refused, err)
 	}
 	nobody := fmt.Errorf("%w (nobody listens at %s)", ErrNothingRuns, strings.Join(Paths(c.said), ", "))
-	return nil, cmp.Or(refused, nobody)
+	return found, cmp.Or(refused, nobody)
 }
 
 // anybodys says whether a socket's directory is among the temporary files, where
@@ -76,8 +143,8 @@ func anybodys(path string) bool {
 
 // trusted says whether it is root, PID 1's user or our own who listens.
 func trusted(conn net.Conn, init int) bool {
-	uid, err := peer(conn.(*net.UnixConn))
-	return err == nil && (uid == 0 || uid == init || uid == os.Geteuid())
+	cred, err := peer(conn.(*net.UnixConn))
+	return err == nil && (cred.Uid == 0 || int(cred.Uid) == init || int(cred.Uid) == os.Geteuid())
 }
 
 // ask sends a request and returns the body of the answer, or an error where it

@@ -166,7 +166,7 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 func ownerOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _ := r.Context().Value(keyConn{}).(*net.UnixConn)
-		if uid, err := peer(conn); err != nil || uid != 0 && uid != os.Geteuid() {
+		if cred, err := peer(conn); err != nil || cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
 			http.Error(w, "only stablehand's own user and root may ask", http.StatusForbidden)
 			return
 		}
@@ -174,19 +174,18 @@ func ownerOnly(h http.Handler) http.Handler {
 	})
 }
 
-// peer is the user at the other end, as the kernel has noted it.
-func peer(conn *net.UnixConn) (uid int, err error) {
+// peer is the process at the other end, as the kernel has noted it.
+func peer(conn *net.UnixConn) (cred *unix.Ucred, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var cred *unix.Ucred
 	var cerr error
 	err = raw.Control(func(fd uintptr) { cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
 	if err := errors.Join(err, cerr); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return int(cred.Uid), nil
+	return cred, nil
 }
 
 // fromLoopback takes orders from this machine, or this pod, only.

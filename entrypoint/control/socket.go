@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -41,8 +43,9 @@ var ErrLives = errors.New("another stablehand listens there")
 
 // Listen listens at the first of the paths that can be had: the directory of a
 // path that was not said is made, and is to be ours and writable for nobody
-// else. A socket that a dead stablehand has left is replaced. The error wraps
-// ErrLives where a living one has its socket at the path that comes first.
+// else; where another stablehand lives at the path, ours is beside it. A socket that a
+// dead one has left is replaced. The error wraps ErrLives where a living one has its
+// socket at the path that was said.
 func Listen(said string) (net.Listener, error) {
 	var errs error
 	for _, path := range Paths(said) {
@@ -53,6 +56,9 @@ func Listen(said string) (net.Listener, error) {
 			}
 		}
 		socket, err := listen(path)
+		if said == "" && errors.Is(err, ErrLives) {
+			socket, err = listenBeside(path)
+		}
 		if err == nil || errors.Is(err, ErrLives) {
 			return socket, err
 		}
@@ -60,6 +66,38 @@ func Listen(said string) (net.Listener, error) {
 	}
 	return nil, errs
 }
+
+// Usual says whether an address is one that [Listen] chooses where no other stablehand
+// lives.
+func Usual(at net.Addr) bool { return slices.Contains(Paths(""), at.String()) }
+
+// mostBeside is how many stablehands of a user there may be, beside those that are told
+// where to listen.
+const mostBeside = 100
+
+// listenBeside listens at the first path beside the given one at which no other
+// stablehand does.
+func listenBeside(path string) (socket net.Listener, err error) {
+	for n := 2; n <= mostBeside; n++ {
+		socket, err = listen(fmt.Sprintf("%s-%d", path, n))
+		if !errors.Is(err, ErrLives) {
+			break
+		}
+	}
+	return socket, err
+}
+
+// beside are the path and those that are in use beside it.
+func beside(path string) []string {
+	names, err := filepath.Glob(filepath.Join(literal.Replace(filepath.Dir(path)), filepath.Base(path)+"-[0-9]*"))
+	if err != nil {
+		names = nil
+	}
+	return append([]string{path}, names...)
+}
+
+// literal takes their meaning for a pattern from the characters of a path.
+var literal = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
 
 // private makes sure that a directory is there in which nobody else can put
 // anything.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,17 +49,47 @@ func TestASocketOfALivingStablehandIsLeft(t *testing.T) {
 	conn.Close()
 }
 
-// A living stablehand at the first place is not gone round by listening at
-// the second: the commands would ask the first.
-func TestNoPlaceIsLookedForBesideALivingStablehand(t *testing.T) {
-	private := places(t)
-	first := listens(t, "")
-	if first.Addr().String() != filepath.Join(private, "stablehand", "control") {
-		t.Fatalf("listens at %v", first.Addr())
+// Several stablehands of a user each have a socket, and need not be told where.
+func TestEachStablehandHasASocketBesideTheOthers(t *testing.T) {
+	private := filepath.Join(places(t), "stablehand", "control")
+	var sockets []net.Listener
+	for i, want := range []string{private, private + "-2", private + "-3"} {
+		sockets = append(sockets, listens(t, ""))
+		if at := sockets[i].Addr(); at.String() != want || Usual(at) != (i == 0) {
+			t.Errorf("number %d listens at %v, want %s", i+1, at, want)
+		}
 	}
-	if _, err := Listen(""); !errors.Is(err, ErrLives) {
-		t.Errorf("got %v, want ErrLives", err)
+	sockets[1].Close()
+	if at := listens(t, "").Addr().String(); at != private+"-2" {
+		t.Errorf("listens at %v, want the one that is free again", at)
 	}
+	sockets[0].Close()
+	if at := listens(t, "").Addr().String(); at != private {
+		t.Errorf("listens at %v, want the usual one", at)
+	}
+}
+
+// Who asks finds the only one, wherever it is, and is told where there are more.
+func TestTheOnlyStablehandIsAsked(t *testing.T) {
+	private := filepath.Join(places(t), "stablehand", "control")
+	client := NewClient("")
+	if _, err := client.Socket(t.Context()); !errors.Is(err, ErrNothingRuns) {
+		t.Errorf("got %v, want that nothing runs", err)
+	}
+	first, second := listens(t, ""), listens(t, "")
+	_, err := client.Socket(t.Context())
+	several := new(SeveralError)
+	if want := []Socket{{private, os.Getpid()}, {private + "-2", os.Getpid()}}; !errors.As(err, &several) || !slices.Equal(several.Sockets, want) {
+		t.Errorf("got %v, want %v", err, want)
+	}
+	if got, err := NewClient(private + "-2").Socket(t.Context()); got != (Socket{private + "-2", os.Getpid()}) {
+		t.Errorf("got %v, %v, want the one that was said", got, err)
+	}
+	first.Close()
+	if got, err := client.Socket(t.Context()); got.Path != private+"-2" {
+		t.Errorf("got %v, %v, want the second, which is the only one", got, err)
+	}
+	second.Close()
 }
 
 func TestWhatIsNoSocketIsLeft(t *testing.T) {
