@@ -52,6 +52,7 @@ func reload(timeout time.Duration, noWait bool) int {
 func follow(ctx context.Context, client *control.Client) int {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt)
+	before := lookBefore(ctx, client)
 	moved, ended := make(chan status.Handoff), make(chan error, 1)
 	go func() {
 		_, err := client.Reload(ctx, func(h status.Handoff) { moved <- h })
@@ -76,7 +77,7 @@ func follow(ctx context.Context, client *control.Client) int {
 			if err != nil {
 				return reloadFailed(ctx, p.handoff, err)
 			}
-			return outcome(client, p.handoff)
+			return outcome(client, p.handoff, before)
 		}
 	}
 }
@@ -103,19 +104,52 @@ func goesOn(h status.Handoff) string {
 	return fmt.Sprintf("the handoff goes on (%s): stablehand status shows how", doing(h))
 }
 
-// outcome tells why a handoff has failed, if it has, and what comes now. It
-// returns the code to exit with.
-func outcome(client *control.Client, h status.Handoff) int {
+// before is what is known of who serves, before a handoff.
+type before struct {
+	pid  int // stablehand's
+	logs []logged
+}
+
+// lookBefore learns where gunicorn's lines go, and how far they have come. What cannot
+// be learned is told by whoever is asked next.
+func lookBefore(ctx context.Context, client *control.Client) (b before) {
+	ctx, cancel := context.WithTimeout(ctx, beforeLimit)
+	defer cancel()
+	if socket, err := client.Socket(ctx); err == nil {
+		b.pid = socket.PID
+	}
+	if now, err := client.Status(ctx); err == nil && now.Serving != nil {
+		b.logs = logsOf(now.Serving.PID)
+	}
+	return b
+}
+
+// beforeLimit is how long that may take: a stablehand that does not answer has nobody
+// wait for what is only good to have.
+const beforeLimit = time.Second
+
+// outcome tells why a handoff has failed, if it has, and what comes now, with
+// gunicorn's own lines. It returns the code to exit with.
+func outcome(client *control.Client, h status.Handoff, b before) int {
 	if h.Outcome == status.HandedOff {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "stablehand: reload: %s\n", ending(h))
+	log, lines := lastLines(b.logs)
+	where := "gunicorn's own lines are " + whereLines(b.pid)
+	if log != "" {
+		where = "gunicorn's own last lines, of " + log + ":"
+	}
 	switch h.Outcome {
 	case status.RolledBack:
-		fmt.Fprintf(os.Stderr, "stablehand: generation %d serves as before; %s; gunicorn's own lines are in the log\n",
-			h.From, nextTry(client, h))
+		fmt.Fprintf(os.Stderr, "stablehand: generation %d serves as before; %s; %s\n", h.From, nextTry(client, h), where)
 	case status.Lost:
-		fmt.Fprintln(os.Stderr, "stablehand: nothing serves any more; gunicorn's own lines are in the log")
+		fmt.Fprintf(os.Stderr, "stablehand: nothing serves any more; %s\n", where)
+	default:
+		return entrypoint.ExitFailed
+	}
+	for _, line := range lines {
+		fmt.Fprintln(os.Stderr, "  "+line)
 	}
 	return entrypoint.ExitFailed
 }
