@@ -281,18 +281,31 @@ func (c Config) settings() life.Settings {
 	}
 }
 
-// Variables lists what is in force, in the order of the table.
+// Variables lists what is in force, in the order of the table. Of a value that may hold
+// a secret this is hidden: see [Shown].
 func (c Config) Variables() []Variable {
 	var list []Variable
 	for i, field := range fields {
 		list = append(list, Variable{
 			Name:    Prefix + key(field),
-			Value:   show(reflect.ValueOf(c).Field(i).Interface()),
+			Value:   shownValue(show(reflect.ValueOf(c).Field(i).Interface())),
 			Default: defaultOf(field),
 			Meaning: field.Tag.Get("help"),
 		})
 	}
 	return list
+}
+
+// Differing names the variables that have another value in one than in the other, also
+// where that is hidden.
+func Differing(one, other Config) map[string]bool {
+	names := make(map[string]bool)
+	for i, field := range fields {
+		if show(reflect.ValueOf(one).Field(i).Interface()) != show(reflect.ValueOf(other).Field(i).Interface()) {
+			names[Prefix+key(field)] = true
+		}
+	}
+	return names
 }
 
 func show(value any) string {

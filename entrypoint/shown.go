@@ -62,6 +62,7 @@ func shown(before, word string) string {
 
 // shownValue is a variable's value as it may be shown.
 func shownValue(value string) string {
+	value = call.ReplaceAllString(value, "$1("+hidden+")")
 	return query.ReplaceAllString(password.ReplaceAllString(value, "$1:"+hidden+"@"), "$1"+hidden)
 }
 

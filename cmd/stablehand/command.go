@@ -39,15 +39,7 @@ type operand struct {
 // commands are all of them, in the order in which they are shown.
 func commands() []command {
 	return []command{
-		reloadCommand, statusCommand, healthcheckCommand,
-		{
-			name:    "env",
-			summary: "the variables: name, value in force, default, meaning",
-			about:   []string{"Shows each variable with the value that is in force here, its default and its meaning, and what each path in STABLEHAND_WATCH leads to."},
-			codes:   []row{{"0", "shown"}, {"2", "wrong words or a wrong environment"}},
-			wrong:   entrypoint.ExitUsage,
-			prepare: func(*flag.FlagSet) func(string) int { return showEnv },
-		},
+		reloadCommand, statusCommand, healthcheckCommand, envCommand,
 		{
 			name:    "version",
 			summary: "the version of stablehand",
@@ -142,7 +134,7 @@ func (c command) run(words []string) int {
 	flags, do := c.flags()
 	err := flags.Parse(words)
 	if errors.Is(err, flag.ErrHelp) {
-		return c.say(c.help())
+		return say(c.name, c.help())
 	}
 	word, rest := flags.Arg(0), flags.Args()
 	if c.operand.name != "" && len(rest) > 0 {
@@ -217,9 +209,9 @@ func (o operand) check(word string) error {
 }
 
 // say prints what a command was asked for, and returns the code to exit with.
-func (c command) say(text string) int {
+func say(name, text string) int {
 	if _, err := os.Stdout.WriteString(text); err != nil {
-		fmt.Fprintf(os.Stderr, "stablehand: %s: %v\n", c.name, err)
+		fmt.Fprintf(os.Stderr, "stablehand: %s: %v\n", name, err)
 		return entrypoint.ExitFailed
 	}
 	return 0

@@ -10,8 +10,7 @@ func shells() []string { return []string{"bash", "zsh", "fish"} }
 // showCompletion prints the script of one of them.
 func showCompletion(shell string) int {
 	script := map[string]func() string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[shell]
-	c, _ := byName("completion")
-	return c.say(script())
+	return say("completion", script())
 }
 
 // globals are what may be the first word beside the commands.

@@ -72,11 +72,10 @@ func variableRows() (rows []row) {
 // showHelp prints the help of a command, or of the program.
 func showHelp(word string) int {
 	if c, ok := byName(word); ok {
-		return c.say(c.help())
+		return say(c.name, c.help())
 	}
 	sections, short := manual()
-	c, _ := byName("help")
-	return c.say(plain(sections[:short]))
+	return say("help", plain(sections[:short]))
 }
 
 // help is what is told of the command.
@@ -156,6 +155,5 @@ func wrap(text string, width int) (lines []string) {
 }
 
 func showVersion(string) int {
-	c, _ := byName("version")
-	return c.say("stablehand " + entrypoint.Version() + "\n")
+	return say("version", "stablehand "+entrypoint.Version()+"\n")
 }

@@ -8,8 +8,7 @@ import (
 )
 
 func showMan(string) int {
-	c, _ := byName("man")
-	return c.say(manPage())
+	return say("man", manPage())
 }
 
 // manPage is the manual page, in the macros of man(7): what the help tells, and the

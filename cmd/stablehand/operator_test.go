@@ -2,11 +2,14 @@ package main_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // A reload on a terminal shows how it goes on one line that changes, and
@@ -28,7 +31,7 @@ func TestOperatorOnTerminal(t *testing.T) {
 		"\rgeneration 2: workers ready 0 of 2  ",
 		"\rgeneration 2: workers ready 2 of 2  ",
 		"\rgeneration 2: successor being promoted  ",
-		"\rdone in ",
+		"\r\x1b[32mdone in ",
 		", generation 2 serves: spawn 0.",
 	} {
 		reload.see(text)
@@ -64,7 +67,102 @@ func TestOperatorOnTerminal(t *testing.T) {
 	if status.cmd.ProcessState.ExitCode() != 0 {
 		t.Errorf("%v, want exit code 0\n%q", status.cmd.ProcessState, status.shown())
 	}
+	status = ask("status", "--watch")
+	status.see("\x1b[32mSERVING\x1b[0m")
+	status.enter("x")
+	status.see("\x1b[H") // anew, all the same
+	status.enter("q")
+	status.cmd.Wait()
+	if shown := status.shown(); status.cmd.ProcessState.ExitCode() != 0 || strings.HasSuffix(shown, "q") || strings.Contains(shown, "x") {
+		t.Errorf("%v, want exit code 0, and no key is shown\n%q", status.cmd.ProcessState, shown)
+	}
 }
+
+// A terminal is left as it was found, also by who is told to end.
+func TestKeysAreReadAndTheTerminalIsLeftAsItWas(t *testing.T) {
+	t.Parallel()
+	needNamespace(t, asInit)
+	control := serveForTest(t)
+	for _, end := range []string{"q", ctrlC, "TERM"} {
+		term := onTerminal(t, inSomeDirectory(t, []string{"bash", "--norc", "--noprofile", "-i"})...)
+		term.see("$ ")
+		term.enter("stty -g >before; STABLEHAND_CONTROL=" + control + " TERM=xterm \"$STABLEHAND\" status --watch; echo code $?\n")
+		term.see("SERVING")
+		if end == "TERM" {
+			for _, p := range tree(term.cmd.Process.Pid) {
+				if p.comm == "stablehand" {
+					syscall.Kill(p.pid, syscall.SIGTERM)
+				}
+			}
+		} else {
+			term.enter(end)
+		}
+		term.see("code " + map[string]string{"q": "0", ctrlC: "0", "TERM": "143"}[end])
+		term.enter("test \"$(stty -g)\" = \"$(cat before)\" && echo sa''me\n")
+		term.see("same")
+		term.enter("exit\n")
+		term.cmd.Wait()
+	}
+}
+
+// Who wants no colours gets none (https://no-color.org); nor does who is no terminal.
+func TestNoColorIsKept(t *testing.T) {
+	t.Parallel()
+	needNamespace(t, asInit)
+	control := serveForTest(t)
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		env      string
+		coloured bool
+	}{
+		{"TERM=xterm", true}, {"TERM=xterm NO_COLOR=", true}, {"TERM=xterm NO_COLOR=1", false}, {"TERM=dumb", false},
+	} {
+		for _, words := range []string{"status", "reload", "env"} {
+			line := append([]string{"env"}, strings.Fields(test.env)...)
+			term := onTerminal(t, append(line, "STABLEHAND_CONTROL="+control, bin, words)...)
+			term.cmd.Wait()
+			<-term.over
+			if shown := term.shown(); strings.Contains(shown, "\x1b") != test.coloured || !strings.Contains(shown, "\n") {
+				t.Errorf("%s stablehand %s: coloured: %t, want %t\n%q", test.env, words, !test.coloured, test.coloured, shown)
+			}
+		}
+	}
+	cmd := exec.Command(bin, "status")
+	cmd.Env = append(os.Environ(), "TERM=xterm", "STABLEHAND_CONTROL="+control)
+	if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "\x1b") {
+		t.Errorf("%v: %q", err, out)
+	}
+}
+
+// The variables fit the terminal that they are shown on.
+func TestEnvFitsATerminal(t *testing.T) {
+	t.Parallel()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := "/srv/" + strings.Repeat("long/", 30) + "a,/srv/b"
+	term := onTerminal(t, "sh", "-c", "stty cols 80; exec env TERM=xterm STABLEHAND_WATCH="+long+" STABLEHAND_CONTROL=/none/control "+bin+" env")
+	term.cmd.Wait()
+	<-term.over
+	shown := term.shown()
+	for line := range strings.Lines(shown) {
+		line = strings.TrimRight(escapes.ReplaceAllString(line, ""), "\r\n")
+		if utf8.RuneCountInString(line) > 80 {
+			t.Errorf("%d columns: %q", utf8.RuneCountInString(line), line)
+		}
+	}
+	for _, want := range []string{"\x1b[1mSTABLEHAND_WATCH=/srv/long/", "\nSTABLEHAND_DEBOUNCE=250ms\r\n    the content", "\nwatched /srv/b, 0 files\r\n    /srv/b: watched path does not exist"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("no %q in\n%s", want, shown)
+		}
+	}
+}
+
+var escapes = regexp.MustCompile(`\x1b\[\d*m`)
 
 // shown is what the terminal has been sent.
 func (term *terminal) shown() string {

@@ -24,6 +24,7 @@ const (
 type progress struct {
 	out     io.Writer
 	columns int // of the terminal, 0 where there is none
+	palette
 	asked   time.Time
 	handoff status.Handoff // as it was last told
 
@@ -100,7 +101,11 @@ func (p *progress) draw(now time.Time) {
 	if len(line) >= p.columns && !p.handoff.Over() {
 		line = line[:p.columns-1] // the last column would begin a new line
 	}
-	fmt.Fprint(p.out, "\r", line, strings.Repeat(" ", max(p.drawn-len(line), 0)))
+	shown := line
+	if p.handoff.Outcome == status.HandedOff {
+		shown = p.paint(green, line)
+	}
+	fmt.Fprint(p.out, "\r", shown, strings.Repeat(" ", max(p.drawn-len(line), 0)))
 	p.drawn = len(line)
 }
 

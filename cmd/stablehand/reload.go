@@ -60,6 +60,7 @@ func follow(ctx context.Context, client *control.Client) int {
 	}()
 	columns, _ := screen(os.Stdout)
 	p := newProgress(os.Stdout, columns, time.Now())
+	p.palette = colours(os.Stdout)
 	tick := time.NewTicker(framePace)
 	defer tick.Stop()
 	for {
@@ -134,7 +135,7 @@ func outcome(client *control.Client, h status.Handoff, b before) int {
 	if h.Outcome == status.HandedOff {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "stablehand: reload: %s\n", ending(h))
+	fmt.Fprintf(os.Stderr, "stablehand: reload: %s\n", colours(os.Stderr).paint(red, ending(h)))
 	log, lines := lastLines(b.logs)
 	where := "gunicorn's own lines are " + whereLines(b.pid)
 	if log != "" {

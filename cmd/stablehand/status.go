@@ -10,9 +10,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/entrypoint"
 	"github.com/stablehand/stablehand/entrypoint/status"
@@ -28,7 +31,7 @@ var statusCommand = command{
 	wrong: entrypoint.ExitUsage,
 	prepare: func(flags *flag.FlagSet) func(string) int {
 		asJSON := flags.Bool("json", false, "as JSON, for machines")
-		watch := flags.Bool("watch", false, "anew each second on a terminal, until Ctrl-C")
+		watch := flags.Bool("watch", false, "anew each second on a terminal, until q or Ctrl-C")
 		return func(string) int { return showStatus(*asJSON, *watch) }
 	},
 }
@@ -72,14 +75,16 @@ func ask(ctx context.Context, asJSON bool) ([]byte, error) {
 		return text.Bytes(), err
 	}
 	now, err := client.Status(ctx)
-	printStatus(&text, now, time.Now())
+	printStatus(&text, now, time.Now(), colours(os.Stdout))
 	return text.Bytes(), err
 }
 
-// watchStatus shows anew each second how things stand, until Ctrl-C.
+// watchStatus shows anew each second how things stand, until q or Ctrl-C.
 func watchStatus(columns, rows int) int {
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt)
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	keys, leave := readKeys(os.Stdin)
+	defer leave()
 	const wipe, home, wipeLine, wipeBelow = "\x1b[2J", "\x1b[H", "\x1b[K", "\x1b[J"
 	fmt.Print(wipe)
 	tick := time.NewTicker(watchPace)
@@ -93,14 +98,34 @@ func watchStatus(columns, rows int) int {
 		}
 		cancel()
 		fmt.Print(home, strings.ReplaceAll(fit(string(text), columns, rows), "\n", wipeLine+"\n"), wipeBelow)
+		if code, over := watchEnds(tick.C, keys, ended); over {
+			return code
+		}
+		columns, rows = screen(os.Stdout)
+	}
+}
+
+// watchEnds waits for the next look, or for the end, and says with which code.
+func watchEnds(next <-chan time.Time, keys <-chan byte, ended <-chan os.Signal) (code int, over bool) {
+	for {
 		select {
-		case <-tick.C:
-			columns, rows = screen(os.Stdout)
-		case <-interrupted:
-			return 0
+		case <-next:
+			return 0, false
+		case key := <-keys:
+			if key == 'q' || key == 'Q' {
+				return 0, true
+			}
+		case sig := <-ended:
+			if sig == os.Interrupt {
+				return 0, true
+			}
+			return 128 + int(sig.(unix.Signal)), true
 		}
 	}
 }
+
+// escape is what tells a terminal of a colour, and takes no room.
+var escape = regexp.MustCompile(`\x1b\[\d*m`)
 
 // fit cuts a text to the size of a terminal, of which it leaves the last line
 // free.
@@ -108,16 +133,22 @@ func fit(text string, columns, rows int) string {
 	lines := strings.SplitAfter(text, "\n")
 	lines = lines[:min(len(lines), max(rows-1, 1))]
 	for i, line := range lines {
-		if runes := []rune(line); len(runes) > columns {
-			lines[i] = string(runes[:columns-1]) + "\n"
+		if runes := []rune(escape.ReplaceAllString(line, "")); len(runes) > columns {
+			colour := escape.FindString(line)
+			lines[i] = colour + string(runes[:columns-1])
+			if colour != "" {
+				lines[i] += plainAgain
+			}
+			lines[i] += "\n"
 		}
 	}
 	return strings.Join(lines, "")
 }
 
 // printStatus prints how things stand, for people.
-func printStatus(out io.Writer, s status.Status, now time.Time) {
-	fmt.Fprintf(out, "%s\n\n", verdict(s))
+func printStatus(out io.Writer, s status.Status, now time.Time, p palette) {
+	text, colour := verdict(s)
+	fmt.Fprintf(out, "%s\n\n", p.paint(colour, text))
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer table.Flush()
 	row := func(name, format string, args ...any) {
@@ -131,10 +162,12 @@ func printStatus(out io.Writer, s status.Status, now time.Time) {
 		row("stray", "pid %d, %s: %s", stray.PID, strayIs(stray), stray.Words)
 	}
 	if s.InSync != nil {
-		row("on disk", "%s", onDisk(*s.InSync))
+		text, colour := onDisk(*s.InSync)
+		row("on disk", "%s", p.paint(colour, text))
 	}
 	if m := s.Memory; m != nil && s.Successor == nil && s.Retiring == nil { // else there are two already
-		row("memory", "%s", roomFor(*m))
+		text, colour := roomFor(*m)
+		row("memory", "%s", p.paint(colour, text))
 	}
 	if h := s.Handoff; h != nil {
 		row("handoff", "generation %d to %d for %s, reason: %s", h.From, h.Generation, span(now.Sub(h.Began)), h.Reason)
@@ -142,7 +175,7 @@ func printStatus(out io.Writer, s status.Status, now time.Time) {
 		row("", "%s, for %s", doing(*h), span(now.Sub(h.Since)))
 	}
 	if h := s.LastHandoff; h != nil {
-		printLast(row, *h, now)
+		printLast(row, *h, now, p)
 	}
 	if s.Next != nil {
 		row("next handoff", "%s, reason: %s", when(s.Next.At, now), s.Next.Reason)
@@ -153,31 +186,32 @@ func printStatus(out io.Writer, s status.Status, now time.Time) {
 	}
 }
 
-// verdict is in one line what an operator wants to know first.
-func verdict(s status.Status) string {
+// verdict is in one line what an operator wants to know first: green where all is well,
+// red where nothing serves.
+func verdict(s status.Status) (string, colour) {
 	switch why := s.NotServing(); {
 	case why != "" && s.Phase == status.Serving:
-		return "NOT SERVING: " + why
+		return "NOT SERVING: " + why, red
 	case s.Phase == status.Booting:
-		return "BOOTING: nothing serves yet"
+		return "BOOTING: nothing serves yet", yellow
 	case why != "":
-		return "STOPPING"
+		return "STOPPING", yellow
 	case s.Phase == status.Stopping:
-		return "STOPPING, and serving still"
+		return "STOPPING, and serving still", yellow
 	case s.Handoff != nil:
-		return "SERVING; a handoff is under way"
+		return "SERVING; a handoff is under way", green
 	}
-	text := "SERVING"
+	text, colour := "SERVING", green
 	if s.InSync != nil && !*s.InSync {
-		text += ", but NOT what is on disk"
+		text, colour = text+", but NOT what is on disk", yellow
 	}
 	if n := len(s.Strays); n > 0 {
-		text += fmt.Sprintf("; other gunicorns that are not looked after: %d", n)
+		text, colour = text+fmt.Sprintf("; other gunicorns that are not looked after: %d", n), yellow
 	}
 	if s.LastHandoff != nil && s.LastHandoff.Outcome == status.RolledBack {
-		text += "; the last handoff was rolled back"
+		text, colour = text+"; the last handoff was rolled back", yellow
 	}
-	return text
+	return text, colour
 }
 
 // shown is a generation and what it is.
@@ -241,21 +275,21 @@ func strayIs(s status.Stray) string {
 	return "runs beside"
 }
 
-func onDisk(inSync bool) string {
+func onDisk(inSync bool) (string, colour) {
 	if inSync {
-		return "is what serves"
+		return "is what serves", ""
 	}
-	return "is NOT what serves"
+	return "is NOT what serves", yellow
 }
 
 // roomFor says whether there is memory for another generation.
-func roomFor(m status.Memory) string {
+func roomFor(m status.Memory) (string, colour) {
 	text := fmt.Sprintf("the serving generation takes %s, another needs %s, free are %s (%s)",
 		mebibytes(m.Takes), mebibytes(m.Needed), mebibytes(m.Free), m.Limit)
 	if !m.Enough() {
-		text = "NO ROOM for another generation: " + text
+		return "NO ROOM for another generation: " + text, yellow
 	}
-	return text
+	return text, ""
 }
 
 func printSteps(row func(name, format string, args ...any), h status.Handoff) {
@@ -264,7 +298,7 @@ func printSteps(row func(name, format string, args ...any), h status.Handoff) {
 	}
 }
 
-func printLast(row func(name, format string, args ...any), h status.Handoff, now time.Time) {
+func printLast(row func(name, format string, args ...any), h status.Handoff, now time.Time, p palette) {
 	ended := h.Began.Add(time.Duration(h.Took * float64(time.Second)))
 	row("last handoff", "generation %d to %d, reason: %s", h.From, h.Generation, h.Reason)
 	row("", "ended %s ago, at %s", span(now.Sub(ended)), ended.Local().Format(time.DateTime))
@@ -273,7 +307,7 @@ func printLast(row func(name, format string, args ...any), h status.Handoff, now
 		row("", "done in %s", seconds(h.Took))
 		return
 	}
-	row("", "%s", ending(h))
+	row("", "%s", p.paint(yellow, ending(h)))
 }
 
 // when is a time to come.

@@ -158,7 +158,7 @@ since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
 			defer func(was *time.Location) { time.Local = was }(time.Local)
 			time.Local = time.UTC
 			var out bytes.Buffer
-			printStatus(&out, test.status, noon)
+			printStatus(&out, test.status, noon, false)
 			if diff := cmp.Diff(test.want[1:], out.String()); diff != "" {
 				t.Error(diff)
 			}
@@ -178,9 +178,17 @@ func TestTheFirstLineTellsWhatMatters(t *testing.T) {
 		"STOPPING, and serving still":              {Phase: status.Stopping, Serving: one},
 		"STOPPING":                                 {Phase: status.Stopping},
 	} {
-		if got := verdict(s); got != want {
+		if got, _ := verdict(s); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+func TestAColourTakesNoRoomOnTheScreen(t *testing.T) {
+	p := palette(true)
+	text := p.paint(green, strings.Repeat("é", 9)) + "\n" + p.paint(red, strings.Repeat("é", 11)) + "\n"
+	if got, want := fit(text, 10, 4), p.paint(green, strings.Repeat("é", 9))+"\n"+p.paint(red, strings.Repeat("é", 9))+"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
