@@ -37,5 +37,6 @@ ENV HOME=/tmp
 USER nobody
 ENV STABLEHAND_WATCH=gunicorn.conf.py,app.py
 EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=2m CMD ["stablehand", "healthcheck"]
 ENTRYPOINT ["stablehand"]
 CMD ["--bind=0.0.0.0:8000", "app:app"]

@@ -82,7 +82,7 @@ vulnerabilities: ## look for known vulnerabilities that the program can reach
 docs: ## build the pages as a site, in .cache/site
 	$(PYENV) .cache/mkdocs mkdocs==1.6.1 mkdocs-material==9.8.2
 	@rm -rf .cache/pages && mkdir -p .cache/pages
-	@ln -s $(addprefix $(CURDIR)/,$(filter-out bin dist mkdocs.yml,$(wildcard *))) .cache/pages/
+	@ln -s $(addprefix $(CURDIR)/,$(filter-out bin dist,$(wildcard * .ci .github .golangci.yml))) .cache/pages/
 	@NO_MKDOCS_2_WARNING=true .cache/mkdocs/bin/mkdocs build --strict
 
 .PHONY: clean

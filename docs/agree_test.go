@@ -109,14 +109,14 @@ func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 func TestEachHEALTHCHECKIsTheSame(t *testing.T) {
 	files, _ := filepath.Glob("../examples/*/Dockerfile")
 	lines, shown := map[string][]string{}, 0
-	for _, file := range append(files, "../README.md", "how-to/container.md") {
+	for _, file := range append(files, "../Dockerfile", "../README.md", "how-to/container.md") {
 		for _, line := range regexp.MustCompile(`(?m)^HEALTHCHECK .*$`).FindAllString(read(t, file), -1) {
 			lines[line] = append(lines[line], file)
 			shown++
 		}
 	}
-	if len(lines) != 1 || shown < 7 {
-		t.Errorf("%d lines, want at least 7 that are the same: %v", shown, lines)
+	if len(lines) != 1 || shown < 8 {
+		t.Errorf("%d lines, want at least 8 that are the same: %v", shown, lines)
 	}
 	c, _ := entrypoint.ReadConfig(nil)
 	period := setting(t, "how-to/container.md", `^HEALTHCHECK .*--start-period=(\w+) `)

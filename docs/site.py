@@ -1,12 +1,19 @@
-"""What mkdocs does beside building the pages: the search finds each variable by its name."""
+"""What mkdocs does beside building the pages of the repository."""
 
 import json
 import re
 from pathlib import Path
 
 PAGE = "docs/reference/environment"
+LINK = re.compile(r"\[([^\]]+)\]\(([^)#:\s]+)\)")
 ROW = re.compile(r"<td><code>(STABLEHAND_\w+)</code></td>(\s*<td>.*?</td>\s*)<td>(.*?)</td>", re.DOTALL)
 rows = []
+
+
+def on_page_markdown(markdown, page, config, **_):
+    """Leaves links to directories out, which a repository shows and a site does not."""
+    here = Path(config.docs_dir, page.file.src_uri).parent
+    return LINK.sub(lambda link: link[1] if (here / link[2]).is_dir() else link[0], markdown)
 
 
 def on_page_content(html, page, **_):
