@@ -1,4 +1,6 @@
-# make help lists what can be made.
+.PHONY: help
+help: ## list what can be made (the default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 PYTHON ?= python3
 export PYTHON
@@ -6,11 +8,11 @@ export PYTHON
 # The race detector needs a C compiler and its headers; the binary itself never does.
 RACE := $(shell $${CC:-gcc} -E -include stdlib.h -x c /dev/null >/dev/null 2>&1 && echo -race)
 
-# Kubernetes, which the tests need, stays out of the program's go.mod.
+# Kubernetes, which some tests need, stays out of the program's go.mod.
 MODULES := . internal/kubernetes
 
 .PHONY: build
-build: ## build bin/stablehand, a static binary (the default)
+build: ## build bin/stablehand, a static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags=-s -o bin/stablehand ./cmd/stablehand
 
 PORT ?= 8000
@@ -24,20 +26,36 @@ demo: build .venv/complete ## serve examples/flask at 127.0.0.1:PORT, by default
 # fail, which go by what a machine does within a second or two.
 PARALLEL := $(shell expr 2 \* $$(nproc))
 
+# Which tests are left to which target is in internal/testreport/parts.txt.
+REPORT := @PATH=$$PATH:$(CURDIR)/.cache/bin go run ./internal/testreport $(REPORTFLAGS)
+FLAGS  := -- $(RACE) -parallel $(PARALLEL) -timeout 80m $(TESTFLAGS)
+
 .PHONY: test
-test: envs .venv/complete .cache/bin/kubelet-volume ## run every test, with every gunicorn that is promised to work
-	@PATH=$$PATH:$(CURDIR)/.cache/bin go run ./internal/testreport $(REPORTFLAGS) $(MODULES) -- $(RACE) -parallel $(PARALLEL) -timeout 80m $(TESTFLAGS)
+test: envs .venv/complete ## run the tests that matter to most changes, within 12 minutes, and name what is left to the next two
+	$(REPORT) -part=test . $(FLAGS)
+
+.PHONY: test-rest
+test-rest: envs ## run the others: every gunicorn, init and user, chaos, Docker, systemd
+	$(REPORT) -part=rest . $(FLAGS)
+
+.PHONY: test-kubernetes
+test-kubernetes: envs .cache/bin/kubelet-volume ## run what takes Kubernetes' own code, which is compiled for it
+	$(REPORT) -part=kubernetes $(MODULES) $(FLAGS)
+
+.PHONY: test-all
+test-all: envs .venv/complete .cache/bin/kubelet-volume ## run all of these at once
+	$(REPORT) $(MODULES) $(FLAGS)
 
 # Most of these tests wait, and so many run at once.
 .PHONY: check
 check: lint-. vulnerabilities ## within a minute, without Python or root: linters, vulnerabilities, short tests, LIVES simulated lives
 	LIVES=$(or $(LIVES),1000) go test $(RACE) -short -p 8 -parallel 16 ./entrypoint/... ./internal/... ./reaper ./docs
 
-# The kubelet's own code, for scripts that write a volume, which are skipped without
-# it. It is compiled with RACE as the tests are, so that Kubernetes is compiled once.
+# The kubelet's own code, for scripts that write a volume. It is compiled with RACE as
+# the tests are, so that Kubernetes is compiled once.
 .PHONY: .cache/bin/kubelet-volume
 .cache/bin/kubelet-volume:
-	-@cd internal/kubernetes && go build $(RACE) -o $(CURDIR)/$@ ./kubelet-volume
+	@cd internal/kubernetes && go build $(RACE) -o $(CURDIR)/$@ ./kubelet-volume
 
 # Each round draws from its seed what goes wrong, and when.
 .PHONY: chaos
@@ -89,10 +107,6 @@ docs: ## build the pages as a site, in .cache/site
 clean: ## remove all that was made
 	rm -rf bin .venv .cache
 
-.PHONY: help
-help: ## list what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' $(MAKEFILE_LIST)
-
 # The demo's environment. What it needs is in the example's requirements.
 .venv/complete: examples/flask/requirements.txt
 	@rm -f $@
@@ -109,7 +123,8 @@ EXAMPLES := $(foreach scripts,$(wildcard examples/*/testdata),$(patsubst example
 # The virtual environments that the end-to-end tests pick their gunicorn from.
 ENVS := $(GUNICORNS:%=env-gunicorn-%) env-workers env-titled env-second $(EXAMPLES:%=env-example-%)
 .PHONY: envs $(ENVS)
-envs: $(ENVS) ## build the tests' virtual environments (make test does it)
+envs: ## build the tests' virtual environments (make test does it)
+	@$(MAKE) --no-print-directory --jobs=$$(nproc) $(ENVS)
 
 # gunicorn 20.1.0 imports pkg_resources, which setuptools had until 80.
 env-gunicorn-20.1.0:
@@ -133,6 +148,18 @@ env-second: export PYTHON := $(SECOND)
 env-second: export OPTIONAL := yes
 env-second:
 	$(PYENV) $(PY)/second 'gunicorn<=$(NEWEST)'
+
+# Tools of tests that are in no package of Debian's, or older there.
+.cache/bin/consul-template:
+	GOBIN=$(CURDIR)/.cache/bin go install github.com/hashicorp/consul-template@v0.41.1
+
+# An ACME server and its client, for examples/tls.
+.cache/bin/pebble:
+	GOBIN=$(CURDIR)/.cache/bin go install github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1
+
+.cache/bin/certbot:
+	$(PYENV) .cache/certbot certbot==5.8.0
+	@mkdir -p $(@D) && ln -sf ../certbot/bin/certbot $@
 
 $(EXAMPLES:%=env-example-%): env-example-%:
 	$(PYENV) $(PY)/example-$* $$(cat examples/$*/requirements.txt)

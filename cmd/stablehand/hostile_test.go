@@ -33,9 +33,9 @@ func TestQuickStop(t *testing.T) {
 // for, and so gunicorn's version all that matters.
 var signalScripts = []string{"early-signals", "hup", "stop-*", "workers"}
 
-// TestSignals runs signalScripts with the oldest gunicorn, which has other handlers
+// TestOldestSignals runs signalScripts with the oldest gunicorn, which has other handlers
 // than the newest.
-func TestSignals(t *testing.T) {
+func TestOldestSignals(t *testing.T) {
 	files := scripts(t, signalScripts)
 	for _, m := range []mode{asInit, notAsInit} {
 		t.Run(string(m), func(t *testing.T) {

@@ -19,6 +19,11 @@ func TestTheMachinesNetworkIsLeftAlone(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can start an engine")
 	}
+	for _, tool := range []string{"ip", "docker", "dockerd", "slirp4netns"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(tool, " is not installed")
+		}
+	}
 	if os.Getenv(elsewhere) == "" {
 		self := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 		self.Env = append(os.Environ(), elsewhere+"=yes")

@@ -1,12 +1,16 @@
 // Command testreport runs the tests of one module after the other and prints
-// what a person wants to read of it: what failed, with its output; what was
-// skipped, a line for each reason; what the clients of the end-to-end tests saw;
-// the closing line of each package; and how many tests there were in all.
+// what a person wants to read of it: what failed, with its output; what the clients
+// of the end-to-end tests saw; the closing line of each package; what was skipped,
+// a line for each reason, and how to get the tools that were missing; what was left
+// to others; and how many tests there were in all. While nothing else is printed it
+// says how far it is.
 //
-//	testreport [-no-skips] DIR... [-- FLAG...]
+//	testreport [-part NAME] [-no-skips] DIR... [-- FLAG...]
 //
-// Each DIR is the top of a module, and the flags are go test's. With -no-skips it
-// is a failure when a test was skipped.
+// It is to be run at the top of the repository. Each DIR is the top of a module, and
+// the flags are go test's. With -part it runs that part of the tests which parts.txt
+// gives to NAME, or with the name test what it gives to nobody. With -no-skips it is a
+// failure when a test was skipped, or when a line of parts.txt names none.
 package main
 
 import (
@@ -21,6 +25,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
 // event is one line of go test -json; see go doc test2json.
@@ -34,12 +40,21 @@ type event struct {
 // told are the lines of tests that passed which are printed all the same.
 const told = "clients saw "
 
+// noTests is what go test warns of where a part has no test in a package.
+const noTests = "testing: warning: no tests to run\n"
+
 // reason is what a test said in its own code's name.
 var reason = regexp.MustCompile(`^\s+\S+\.go:\d+: (.*)`)
 
+// report is what was printed, and is known so far.
 type report struct {
+	mu                      sync.Mutex
 	out                     io.Writer
-	output                  map[event][]string  // of tests under way; keys have Package and Test only
+	begun, spoke            time.Time          // the latter when something was printed last
+	packages, begunPackages int                // of the module whose tests run
+	output                  map[event][]string // of tests under way; keys have Package and Test only
+	paused                  map[event]bool     // those that wait for their turn
+	ran                     map[event]bool
 	parents                 map[event]bool      // tests that have subtests are not counted
 	skips                   map[string][]string // the names of tests, by the reason why
 	reasons                 []string            // the keys of skips, in the order of the first
@@ -49,32 +64,84 @@ type report struct {
 }
 
 func main() {
+	part := flag.String("part", "", "run this part of the tests only")
 	noSkips := flag.Bool("no-skips", false, "fail when a test was skipped")
 	flag.Parse()
 	dirs, flags := flag.Args(), []string(nil)
 	if i := slices.Index(dirs, "--"); i >= 0 {
 		dirs, flags = dirs[:i], dirs[i+1:]
 	}
-	r := newReport(os.Stdout, *noSkips)
-	for _, dir := range dirs {
-		if err := r.test(dir, flags); err != nil {
-			fmt.Fprintf(os.Stderr, "testreport: %s: %v\n", dir, err)
-			os.Exit(1)
-		}
+	well, err := run(*part, *noSkips, dirs, flags)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testreport:", err)
 	}
-	if !r.close() {
+	if !well || err != nil {
 		os.Exit(1)
 	}
 }
 
+// run runs a part of the tests, or all, and says whether all is well.
+func run(part string, noSkips bool, dirs, flags []string) (bool, error) {
+	parts, err := parseParts(partsText)
+	if err != nil {
+		return false, err
+	}
+	if part != "" {
+		chosen, err := choose(parts, part)
+		if err != nil {
+			return false, err
+		}
+		flags = append(chosen, flags...)
+	}
+	r := newReport(os.Stdout, noSkips)
+	for _, dir := range dirs {
+		if err := r.test(dir, flags); err != nil {
+			return false, fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	if part == own {
+		r.print(named(parts))
+	}
+	var unused []string
+	if noSkips {
+		unused = dead(parts, part, r.ran)
+	}
+	r.print(unused)
+	return r.close(howToGet(missing(parseTools(toolsText), r.reasons))) && unused == nil, nil
+}
+
 func newReport(out io.Writer, noSkips bool) *report {
-	return &report{out: out, output: map[event][]string{}, parents: map[event]bool{}, skips: map[string][]string{}, noSkips: noSkips}
+	now := time.Now()
+	return &report{out: out, begun: now, spoke: now, output: map[event][]string{}, paused: map[event]bool{}, ran: map[event]bool{},
+		parents: map[event]bool{}, skips: map[string][]string{}, noSkips: noSkips}
+}
+
+// Write prints, and remembers when.
+func (r *report) Write(p []byte) (int, error) {
+	r.spoke = time.Now()
+	return r.out.Write(p)
+}
+
+func (r *report) print(lines []string) {
+	for _, line := range lines {
+		fmt.Fprintln(r, line)
+	}
 }
 
 // test runs the tests of the module in a directory.
 func (r *report) test(dir string, flags []string) error {
-	words := append([]string{"test", "-json"}, flags...)
-	cmd := exec.Command("go", append(words, "./...")...)
+	list := exec.Command("go", "list", "./...")
+	list.Dir, list.Stderr = dir, os.Stderr
+	found, _ := list.Output() // what is wrong go test says, too
+	r.packages, r.begunPackages = len(strings.Fields(string(found))), 0
+	fmt.Fprintf(r, "compiling the tests of %d packages\n", r.packages)
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	done := make(chan struct{})
+	defer close(done)
+	telling.Go(func() { r.keepTelling(done) })
+
+	cmd := exec.Command("go", append(append([]string{"test", "-json"}, flags...), "./...")...)
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -104,15 +171,20 @@ func (r *report) read(in io.Reader) error {
 		if err != nil {
 			return err
 		}
-		var e event
-		if json.Unmarshal(line, &e) != nil {
-			fmt.Fprintf(r.out, "%s", line) // go's own complaint
-			continue
-		}
-		if e.Test == "" {
-			r.ofPackage(e)
-			continue
-		}
+		r.ofLine(line)
+	}
+}
+
+func (r *report) ofLine(line []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var e event
+	switch {
+	case json.Unmarshal(line, &e) != nil:
+		fmt.Fprintf(r, "%s", line) // go's own complaint
+	case e.Test == "":
+		r.ofPackage(e)
+	default:
 		r.ofTest(e)
 	}
 }
@@ -120,9 +192,11 @@ func (r *report) read(in io.Reader) error {
 // ofPackage prints what go test would without -json.
 func (r *report) ofPackage(e event) {
 	switch e.Action {
+	case "start":
+		r.begunPackages++
 	case "output", "build-output":
-		if e.Output != "PASS\n" {
-			fmt.Fprint(r.out, e.Output)
+		if e.Output != "PASS\n" && !strings.Contains(e.Output, "[no tests to run]") && e.Output != noTests {
+			fmt.Fprint(r, e.Output)
 		}
 	case "fail", "build-fail":
 		r.broken = true
@@ -134,9 +208,14 @@ func (r *report) ofTest(e event) {
 	switch e.Action {
 	case "run":
 		r.output[test] = nil // under way
+		r.ran[test] = true
 		if i := strings.LastIndexByte(e.Test, '/'); i >= 0 {
 			r.parents[event{Package: e.Package, Test: e.Test[:i]}] = true
 		}
+	case "pause":
+		r.paused[test] = true
+	case "cont":
+		delete(r.paused, test)
 	case "output":
 		r.output[test] = append(r.output[test], e.Output)
 	case "pass", "fail", "skip":
@@ -149,7 +228,7 @@ func (r *report) ended(test event, how string) {
 	counts := !r.parents[test]
 	switch {
 	case how == "fail":
-		fmt.Fprint(r.out, strings.Join(r.output[test], ""))
+		fmt.Fprint(r, strings.Join(r.output[test], ""))
 		if counts {
 			r.failed++
 		}
@@ -160,7 +239,7 @@ func (r *report) ended(test event, how string) {
 	}
 	for _, line := range r.output[test] {
 		if line = strings.TrimSpace(line); how == "pass" && strings.HasPrefix(line, told) {
-			fmt.Fprintf(r.out, "%s: %s\n", test.Test, line)
+			fmt.Fprintf(r, "%s: %s\n", test.Test, line)
 		}
 	}
 }
@@ -184,23 +263,24 @@ func why(output []string) string {
 	return "it did not say why"
 }
 
-// close prints the sums and says whether all is well.
-func (r *report) close() bool {
+// close prints the sums, with some lines before them, and says whether all is well.
+func (r *report) close(lines []string) bool {
 	// A test that never ended took its package with it; what it wrote says why.
 	for test, output := range r.output {
-		fmt.Fprintf(r.out, "%s did not end:\n%s", test.Test, strings.Join(output, ""))
+		fmt.Fprintf(r, "%s did not end:\n%s", test.Test, strings.Join(output, ""))
 		r.failed++
 	}
 	for _, why := range r.reasons {
-		fmt.Fprintf(r.out, "skipped: %s: %s\n", some(r.skips[why]), why)
+		fmt.Fprintf(r, "skipped: %s: %s\n", some(r.skips[why]), why)
 	}
-	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+	r.print(lines)
+	fmt.Fprintf(r, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 	if r.passed+r.failed+r.skipped == 0 {
-		fmt.Fprintln(r.out, "no test ran")
+		fmt.Fprintln(r, "no test ran")
 		return false
 	}
 	if r.noSkips && r.skipped > 0 {
-		fmt.Fprintln(r.out, "no test may be skipped")
+		fmt.Fprintln(r, "no test may be skipped")
 		return false
 	}
 	return r.failed == 0 && !r.broken

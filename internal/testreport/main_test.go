@@ -49,7 +49,7 @@ func TestReport(t *testing.T) {
 			if err := r.read(strings.NewReader(test.events)); err != nil {
 				t.Fatal(err)
 			}
-			if well := r.close(); well != test.well {
+			if well := r.close(nil); well != test.well {
 				t.Errorf("all is well: %v, want %v", well, test.well)
 			}
 			for _, want := range test.want {
@@ -96,7 +96,7 @@ func TestModules(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if well := r.close(); well != test.well || !strings.HasSuffix(out.String(), test.sums) {
+			if well := r.close(nil); well != test.well || !strings.HasSuffix(out.String(), test.sums) {
 				t.Errorf("all is well: %v, want %v, and %q in:\n%s", well, test.well, test.sums, out.String())
 			}
 		})
@@ -117,7 +117,7 @@ func TestSkips(t *testing.T) {
 		if err := r.read(strings.NewReader(events.String())); err != nil {
 			t.Fatal(err)
 		}
-		if well := r.close(); well == noSkips {
+		if well := r.close(nil); well == noSkips {
 			t.Errorf("with -no-skips=%v all is well: %v", noSkips, well)
 		}
 		if line := "skipped: TestA, TestB, TestC and 2 more: no engine\n"; strings.Count(out.String(), line) != 1 {
