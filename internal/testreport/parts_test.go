@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -97,6 +98,28 @@ func TestWhatIsLeftToOthersIsNamed(t *testing.T) {
 		if strings.Count(told, want) != 1 {
 			t.Errorf("%q is not there once in:\n%s", want, told)
 		}
+	}
+}
+
+// What CONTRIBUTING.md says to type can be made.
+func TestContributingNamesTargets(t *testing.T) {
+	t.Chdir("../..")
+	read := func(file string) string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	makefile := read("Makefile")
+	named := regexp.MustCompile("`make ([a-z-]+)").FindAllStringSubmatch(read("CONTRIBUTING.md"), -1)
+	for _, target := range named {
+		if !strings.Contains(makefile, "\n"+target[1]+":") {
+			t.Errorf("there is no make %s", target[1])
+		}
+	}
+	if len(named) < 10 {
+		t.Errorf("only %d targets are named", len(named))
 	}
 }
 
