@@ -4,7 +4,8 @@
 #
 # is had with `docker build --target binary -t stablehand .`, for another
 # architecture with `--platform linux/arm64` added (BuildKit): Go compiles
-# for it without emulation. The last stage is the Flask example, ready to run.
+# for it without emulation. .git stays outside: `make image` says by build arguments
+# what `stablehand version` is to tell. The last stage is the Flask example, ready to run.
 
 ARG GO_IMAGE=golang:1.26
 ARG PYTHON_IMAGE=python:3-slim
@@ -19,7 +20,12 @@ COPY entrypoint entrypoint
 COPY internal internal
 COPY reaper reaper
 ARG TARGETARCH
-RUN CGO_ENABLED=0 GOARCH=$TARGETARCH go build -trimpath -ldflags=-s -o /stablehand ./cmd/stablehand
+ARG version
+ARG commit
+ARG date
+ARG of=github.com/stablehand/stablehand/internal/version
+RUN CGO_ENABLED=0 GOARCH=$TARGETARCH go build -trimpath \
+    -ldflags="-s -X $of.version=$version -X $of.commit=$commit -X $of.date=$date" -o /stablehand ./cmd/stablehand
 
 FROM scratch AS binary
 COPY --from=build /stablehand /stablehand

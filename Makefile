@@ -13,7 +13,17 @@ MODULES := . internal/kubernetes
 
 .PHONY: build
 build: ## build bin/stablehand, a static binary
-	CGO_ENABLED=0 go build -trimpath -ldflags=-s -o bin/stablehand ./cmd/stablehand
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s $(foreach what,version commit date,-X $(VERSIONS).$(what)=$($(what)))' -o bin/stablehand ./cmd/stablehand
+
+# What a binary says of itself. Without git it says that this is not known.
+VERSIONS := github.com/stablehand/stablehand/internal/version
+version = $(shell git describe --tags --match='v[0-9]*' --dirty 2>/dev/null)
+commit  = $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
+date    = $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+
+.PHONY: image
+image: ## build the image stablehand, for COPY --from=stablehand, with docker
+	docker build --target=binary --tag=stablehand $(foreach what,version commit date,--build-arg=$(what)=$($(what))) .
 
 PORT ?= 8000
 

@@ -1,12 +1,6 @@
 package entrypoint
 
-import "runtime/debug"
+import "github.com/stablehand/stablehand/internal/version"
 
-// Version is the module's, as the Go command recorded it in the binary.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
-}
+// Version is what this binary calls itself: v1.2.3, or devel.
+func Version() string { return version.Read().Version }

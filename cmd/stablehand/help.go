@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/stablehand/stablehand/entrypoint"
+	"github.com/stablehand/stablehand/internal/version"
 )
 
 // summary says in half a line what the program is.
@@ -155,5 +156,5 @@ func wrap(text string, width int) (lines []string) {
 }
 
 func showVersion(string) int {
-	return say("version", "stablehand "+entrypoint.Version()+"\n")
+	return say("version", "stablehand "+version.Read().String()+"\n")
 }

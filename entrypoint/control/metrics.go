@@ -3,12 +3,11 @@ package control
 import (
 	"maps"
 	"net/http"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/stablehand/stablehand/entrypoint/status"
+	"github.com/stablehand/stablehand/internal/version"
 )
 
 // Metric is one of those at /metrics.
@@ -32,7 +31,8 @@ type metric struct {
 var metrics = []metric{
 	{Metric{"stablehand_build_info", "gauge", "A constant 1, labelled by what stablehand was built from and with."},
 		func(e *exposition, name string, s status.Status) {
-			e.sample(name, 1, "goversion", runtime.Version(), "revision", revision(), "version", s.Version)
+			built := version.Read()
+			e.sample(name, 1, "goversion", built.Go, "revision", built.Commit, "version", s.Version)
 		}},
 	gauge("stablehand_config_in_sync", "Whether the watched content on disk is what the serving generation was started with. Missing where nothing is watched, or nobody knows.",
 		func(s status.Status) (float64, bool) { return flag(s.InSync != nil && *s.InSync), s.InSync != nil }),
@@ -130,20 +130,6 @@ func flag(yes bool) float64 {
 
 // epoch is a time in seconds, to the millisecond.
 func epoch(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
-
-// revision is the commit that the Go command recorded in the binary.
-func revision() string {
-	info, _ := debug.ReadBuildInfo()
-	if info == nil {
-		return ""
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value
-		}
-	}
-	return ""
-}
 
 func (e *exposition) write(s status.Status) {
 	for _, m := range metrics {
