@@ -18,7 +18,7 @@ build: ## build bin/stablehand, a static binary
 # What a binary says of itself. Without git it says that this is not known.
 VERSIONS := github.com/stablehand/stablehand/internal/version
 version = $(shell git describe --tags --match='v[0-9]*' --dirty 2>/dev/null)
-commit  = $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
+commit  = $(shell git rev-parse --verify HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
 date    = $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
 
 .PHONY: image
@@ -82,15 +82,15 @@ bench-bind: build envs ## measure HANDOFFS handoffs of each worker class under l
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench='Ways$(CLASS:%=/^%$$)' -benchtime=$(or $(HANDOFFS),10)x -timeout 0 ./cmd/stablehand
 
 .PHONY: lint
-lint: $(MODULES:%=lint-%) ## run golangci-lint (.golangci.yml: gofmt, go vet, staticcheck, errcheck, import rules) and go mod tidy as a check
+lint: $(MODULES:%=lint-%) lint-internal/release ## run golangci-lint (.golangci.yml: gofmt, go vet, staticcheck, errcheck, import rules) and go mod tidy as a check
 
 # A linter itself needs no race detector, but what it looks at is compiled as the tests
 # compile it.
 LINTER := GOFLAGS="$$(go env GOFLAGS) $(RACE)" go run -race=false
 
 # What it looks for, and the import rules, are in .golangci.yml.
-.PHONY: $(MODULES:%=lint-%)
-$(MODULES:%=lint-%): lint-%:
+.PHONY: $(MODULES:%=lint-%) lint-internal/release
+$(MODULES:%=lint-%) lint-internal/release: lint-%:
 	cd $* && $(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 	cd $* && go mod tidy -diff
 
@@ -115,7 +115,7 @@ docs: ## build the pages as a site, in .cache/site
 
 .PHONY: clean
 clean: ## remove all that was made
-	rm -rf bin .venv .cache
+	rm -rf bin dist .venv .cache
 
 # The demo's environment. What it needs is in the example's requirements.
 .venv/complete: examples/flask/requirements.txt
@@ -172,4 +172,26 @@ env-second:
 	@mkdir -p $(@D) && ln -sf ../certbot/bin/certbot $@
 
 $(EXAMPLES:%=env-example-%): env-example-%:
-	$(PYENV) $(PY)/example-$* $$(cat examples/$*/requirements.txt)
+	$(PYENV) $(PY)/example-$* $$(grep -v '^stablehand' examples/$*/requirements.txt)
+
+# What a release consists of, and how it is verified, is in docs/release.md. Its libraries
+# are a module of their own, and out of the program's go.mod.
+.PHONY: release
+release: bin/release ## build VERSION=v1.2.3 in dist/, signed with the SSH key RELEASE_KEY
+	bin/release '$(VERSION)'
+
+.PHONY: wheel
+wheel: bin/release ## build in dist/ a wheel of what is checked out, for this machine
+	bin/release wheel
+
+.PHONY: bin/release
+bin/release:
+	@cd internal/release && go build -o $(CURDIR)/$@ .
+
+.PHONY: schema
+schema: bin/release ## write docs/status.schema.json anew, after entrypoint/status was changed
+	bin/release schema
+
+.PHONY: test-release
+test-release: ## build a release, and try each artifact as its user would
+	@go run ./internal/testreport $(REPORTFLAGS) internal/release -- -timeout 30m $(TESTFLAGS)

@@ -78,10 +78,10 @@ type Workers struct {
 	Ready int `json:"workers_ready"` // have entered their loop
 
 	// Blind says that heartbeats cannot be read, so that Ready is not known.
-	// BlindReason is why, and BlindDo what to do about it.
+	// BlindReason is why.
 	Blind       bool   `json:"blind,omitempty"`
 	BlindReason string `json:"blind_reason,omitempty"`
-	BlindDo     string `json:"-"`
+	BlindDo     string `json:"-"` // what to do about it
 
 	// Dirty counts the dirty workers, which are not among All, and DirtyReady those of
 	// them that have loaded their applications.
