@@ -285,6 +285,9 @@ func cmdAsk(ts *testscript.TestScript, neg bool, args []string) {
 	if err != nil || code != want {
 		fail(ts, p, "stablehand %v: exit code %d, want %d: %v", args, code, want, err)
 	}
+	if code == 0 && slices.Equal(args, []string{"status", "--json"}) {
+		isAsPublished(ts, ts.ReadFile("stdout"))
+	}
 }
 
 // named takes a program's name off the arguments, if there is one.
