@@ -79,7 +79,7 @@ func (p *project) do(words ...string) string {
 func (p *project) up() *container {
 	p.t.Helper()
 	_, images := docker.Built(p.t) // whose layers are in the cache of the builder then
-	p.do("build", "--build-arg=GO_IMAGE="+images.Go, "--build-arg=PYTHON_IMAGE="+images.Python)
+	p.do(append([]string{"build", "--build-arg=GO_IMAGE=" + images.Go, "--build-arg=PYTHON_IMAGE=" + images.Python}, docker.Told...)...)
 	p.t.Cleanup(func() { p.do("down", "--rmi=local", "--volumes") })
 	p.do("up", "--detach", "--no-build")
 	return &container{

@@ -16,7 +16,7 @@ func TestTheRecipeFitsFrameworks(t *testing.T) {
 		t.Run(framework, func(t *testing.T) {
 			e, images := docker.Built(t)
 			example := filepath.Join(top, "examples", framework)
-			image, err := e.Build(framework, "--build-arg=STABLEHAND_IMAGE="+images.Binary, "--build-arg=PYTHON_IMAGE="+images.Python, example)
+			image, err := e.BuildExample(framework, images)
 			if err != nil {
 				t.Fatal(err)
 			}

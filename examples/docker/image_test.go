@@ -1,8 +1,10 @@
 package docker
 
 import (
+	"crypto/sha256"
 	"debug/elf"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +20,7 @@ const mostBytes = 10 << 20
 
 func TestTheBinaryIsOneSmallLayer(t *testing.T) {
 	e, images := docker.Built(t)
-	for _, image := range []string{images.Binary, images.Example, images.Recipe} {
+	for _, image := range []string{images.Binary, images.Example} {
 		t.Run(image, func(t *testing.T) {
 			var sizes []int
 			for line := range strings.Lines(docker.MustDo(t, e, "history", "--no-trunc", "--human=false", "--format={{.Size}} {{.CreatedBy}}", image)) {
@@ -36,6 +38,37 @@ func TestTheBinaryIsOneSmallLayer(t *testing.T) {
 			}
 			t.Logf("its layer has %d bytes", sizes)
 		})
+	}
+}
+
+// In the recipe's image pip has put it on PATH, and it is the binary itself.
+func TestPipHasPutTheBinaryOnPath(t *testing.T) {
+	e, images := docker.Built(t)
+	sum := func(image, file string) string {
+		t.Helper()
+		id := docker.MustDo(t, e, "create", image)
+		defer docker.MustDo(t, e, "rm", id)
+		copied := filepath.Join(t.TempDir(), "stablehand")
+		docker.MustDo(t, e, "cp", "--follow-link", id+":"+file, copied)
+		content, err := os.ReadFile(copied)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%x", sha256.Sum256(content))
+	}
+	file := docker.MustDo(t, e, "run", "--rm", "--network=none", "--entrypoint=sh", images.Recipe, "-c", "command -v stablehand")
+	if file != "/venv/bin/stablehand" || sum(images.Recipe, file) != sum(images.Binary, "/stablehand") {
+		t.Errorf("stablehand is %s, and not the binary", file)
+	}
+}
+
+// .git is no part of what an image is built from.
+func TestTheBinaryOfAnImageSaysWhatItWasBuiltFrom(t *testing.T) {
+	e, images := docker.Built(t)
+	for _, image := range []string{images.Binary, images.Example, images.Recipe} {
+		if said := docker.MustDo(t, e, "run", "--rm", "--network=none", image, "version"); !strings.HasPrefix(said, "stablehand "+docker.Says) {
+			t.Errorf("%s says %s", image, said)
+		}
 	}
 }
 

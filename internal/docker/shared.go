@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/stablehand/stablehand/internal/wheel"
 )
 
 // shared is the engine of all tests of a package, if one has asked for it.
@@ -70,6 +74,12 @@ type Images struct {
 	Recipe     string // of examples/docker
 }
 
+// Says is what the binary was told to say of itself, and Told are the words of docker
+// build that tell it so.
+const Says = "v0.0.0-test (commit c0ffee, 2026-01-02T03:04:05Z, "
+
+var Told = []string{"--build-arg=version=v0.0.0-test", "--build-arg=commit=c0ffee", "--build-arg=date=2026-01-02T03:04:05Z"}
+
 var build = sync.OnceValues(func() (i Images, err error) {
 	e, err := share()
 	if err != nil {
@@ -85,16 +95,71 @@ var build = sync.OnceValues(func() (i Images, err error) {
 	if i.Go, err = e.Base(GoImage); err != nil {
 		return i, err
 	}
-	onGo, onPython := "--build-arg=GO_IMAGE="+i.Go, "--build-arg=PYTHON_IMAGE="+i.Python
-	if i.Binary, err = e.Build("stablehand", onGo, onPython, "--target=binary", top); err != nil {
+	words := append([]string{"--build-arg=GO_IMAGE=" + i.Go, "--build-arg=PYTHON_IMAGE=" + i.Python}, Told...)
+	if i.Binary, err = e.Build("stablehand", append(words, "--target=binary", top)...); err != nil {
 		return i, err
 	}
-	if i.Example, err = e.Build("example", onGo, onPython, top); err != nil {
+	if i.Example, err = e.Build("example", append(words, top)...); err != nil {
 		return i, err
 	}
-	i.Recipe, err = e.Build("recipe", "--build-arg=STABLEHAND_IMAGE="+i.Binary, onPython, filepath.Join(top, "examples", "docker"))
+	i.Recipe, err = e.BuildExample("docker", i)
 	return i, err
 })
+
+// BuildExample builds the image of an example, with a wheel of the binary beside its
+// Dockerfile, and returns its name.
+func (e *Engine) BuildExample(name string, i Images) (string, error) {
+	top, err := Top()
+	if err != nil {
+		return "", err
+	}
+	context, err := os.MkdirTemp("", "example-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(context)
+	if err := os.CopyFS(context, os.DirFS(filepath.Join(top, "examples", name))); err != nil {
+		return "", err
+	}
+	if err := e.putWheel(i.Binary, context); err != nil {
+		return "", err
+	}
+	return e.Build(name, "--build-arg=PYTHON_IMAGE="+i.Python, context)
+}
+
+// machines are what Python calls Go's.
+var machines = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
+
+// putWheel puts a wheel with the binary of an image into a directory. The same binary
+// gives the same wheel, so that the builder's cache knows it.
+func (e *Engine) putWheel(image, dir string) error {
+	id, err := e.Do("create", image)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "stablehand")
+	_, err = e.Do("cp", id+":/stablehand", file)
+	if _, failed := e.Do("rm", id); err == nil {
+		err = failed
+	}
+	if err != nil {
+		return err
+	}
+	binary, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	machine := machines[runtime.GOARCH]
+	w := wheel.Wheel{
+		Version: "0.0.0", Tags: []string{"manylinux2014_" + machine, "musllinux_1_1_" + machine},
+		Time: time.Unix(0, 0).AddDate(20, 0, 0), Binary: binary,
+	}
+	content, err := w.Pack()
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(filepath.Join(dir, w.File()), content, 0o644), os.Remove(file))
+}
 
 // Built returns the engine and the images, each built once. A test is skipped
 // where there is no engine, or nothing to build them on.
