@@ -2,6 +2,20 @@ package entrypoint
 
 import "testing"
 
+func TestAVariableHidesWhatItsValueMayHideInIt(t *testing.T) {
+	for app, want := range map[App]string{"app:create('x', key='secret')": "app:create(…)", "app:create()": "app:create()", "app:app": "app:app"} {
+		if got := (Config{App: app}).Variables()[0]; got.Name != "STABLEHAND_APP" || got.Value != want {
+			t.Errorf("%s is shown as %v", app, got)
+		}
+	}
+	if got := Differing(Config{App: "app:create(1)"}, Config{App: "app:create(2)"}); len(got) != 1 || !got["STABLEHAND_APP"] {
+		t.Errorf("hidden values differ, got %v", got)
+	}
+	if got := Differing(Config{App: "app:create(1)"}, Config{App: "app:create(1)"}); len(got) != 0 {
+		t.Errorf("nothing differs, got %v", got)
+	}
+}
+
 func TestShownHidesValues(t *testing.T) {
 	for _, test := range []struct {
 		argv []string

@@ -67,7 +67,7 @@ func variableRows() (rows []row) {
 		}
 		rows = append(rows, row{v.Name, meaning})
 	}
-	return rows
+	return append(rows, row{"NO_COLOR", "set to anything, it has what stablehand says on a terminal be without colours"})
 }
 
 // showHelp prints the help of a command, or of the program.
