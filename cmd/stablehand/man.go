@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/stablehand/stablehand/entrypoint"
+	"github.com/stablehand/stablehand/internal/version"
 )
 
 func showMan(string) int {
@@ -15,7 +15,9 @@ func showMan(string) int {
 // help of each command, and the variables.
 func manPage() string {
 	var page strings.Builder
-	fmt.Fprintf(&page, ".TH STABLEHAND 1 \"\" %s\n", roffQuoted("stablehand "+entrypoint.Version()))
+	built := version.Read()
+	day, _, _ := strings.Cut(built.Date, "T")
+	fmt.Fprintf(&page, ".TH STABLEHAND 1 \"%s\" %s\n", day, roffQuoted("stablehand "+built.Version))
 	page.WriteString(".nh\n.ad l\n") // no name of a variable is to be broken, nor stretched
 	fmt.Fprintf(&page, ".SH NAME\nstablehand \\- %s\n", roff(summary))
 	page.WriteString(".SH SYNOPSIS\n")
