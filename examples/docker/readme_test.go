@@ -10,8 +10,9 @@ import (
 	"github.com/stablehand/stablehand/internal/docker"
 )
 
-// TestTheREADMEsDockerfilesWork builds each Dockerfile of the README in the folder of
-// the example for its framework, runs the image, and changes what it watches.
+// TestTheREADMEsDockerfilesWork builds each Dockerfile of the README in a copy of the
+// example for its framework, as the README says, runs the image, and changes what it
+// watches.
 func TestTheREADMEsDockerfilesWork(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(top, "README.md"))
 	if err != nil {
@@ -25,12 +26,22 @@ func TestTheREADMEsDockerfilesWork(t *testing.T) {
 		framework := strings.ToLower(one[1])
 		t.Run(framework, func(t *testing.T) {
 			e, images := docker.Built(t)
-			names := strings.NewReplacer("FROM python:3-slim\n", "FROM "+images.Python+"\n", "--from=stablehand ", "--from="+images.Binary+" ")
-			file := filepath.Join(t.TempDir(), "Dockerfile")
-			if err := os.WriteFile(file, []byte(names.Replace(one[2])), 0o644); err != nil {
+			project := t.TempDir()
+			if err := os.CopyFS(project, os.DirFS(filepath.Join(top, "examples", framework))); err != nil {
 				t.Fatal(err)
 			}
-			image, err := e.Build("readme-"+framework, "--file="+file, withoutWheel(t, filepath.Join(top, "examples", framework)))
+			if err := e.PutWheel(images.Binary, project); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(project, "Dockerfile"), strings.Replace(one[2], "FROM python:3-slim\n", "FROM "+images.Python+"\n", 1))
+			requirements, err := os.ReadFile(filepath.Join(project, "requirements.txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(requirements), "stablehand\n") {
+				write(t, filepath.Join(project, "requirements.txt"), string(requirements)+"stablehand\n")
+			}
+			image, err := e.Build("readme-"+framework, project)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -41,9 +52,7 @@ func TestTheREADMEsDockerfilesWork(t *testing.T) {
 			c.Answers(url, "Hello, version 1")
 			run := c.Load(url, 4)
 			defer run.Stop()
-			if err := os.WriteFile(filepath.Join(config, "settings"), []byte("changed\n"), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			write(t, filepath.Join(config, "settings"), "changed\n")
 			c.Says(`msg="handed off"`, "generation=2")
 			docker.Unharmed(t, run)
 			docker.Eventually(t, "it is healthy", func() bool { return c.Inspect("{{.State.Health.Status}}") == "healthy" })
@@ -55,21 +64,9 @@ func TestTheREADMEsDockerfilesWork(t *testing.T) {
 	}
 }
 
-// withoutWheel copies an example whose requirements do not name stablehand: these
-// Dockerfiles copy it from an image.
-func withoutWheel(t *testing.T, example string) string {
+func write(t *testing.T, file, text string) {
 	t.Helper()
-	context := t.TempDir()
-	if err := os.CopyFS(context, os.DirFS(example)); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(context, "requirements.txt")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(strings.Replace(string(text), "stablehand\n", "", 1)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return context
 }

@@ -121,7 +121,7 @@ func (e *Engine) BuildExample(name string, i Images) (string, error) {
 	if err := os.CopyFS(context, os.DirFS(filepath.Join(top, "examples", name))); err != nil {
 		return "", err
 	}
-	if err := e.putWheel(i.Binary, context); err != nil {
+	if err := e.PutWheel(i.Binary, context); err != nil {
 		return "", err
 	}
 	return e.Build(name, "--build-arg=PYTHON_IMAGE="+i.Python, context)
@@ -130,9 +130,9 @@ func (e *Engine) BuildExample(name string, i Images) (string, error) {
 // machines are what Python calls Go's.
 var machines = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
 
-// putWheel puts a wheel with the binary of an image into a directory. The same binary
+// PutWheel puts a wheel with the binary of an image into a directory. The same binary
 // gives the same wheel, so that the builder's cache knows it.
-func (e *Engine) putWheel(image, dir string) error {
+func (e *Engine) PutWheel(image, dir string) error {
 	id, err := e.Do("create", image)
 	if err != nil {
 		return err
