@@ -6,6 +6,7 @@ from pathlib import Path
 
 PAGE = "docs/reference/environment"
 LINK = re.compile(r"\[([^\]]+)\]\(([^)#:\s]+)\)")
+CELL = re.compile(r"<td>.*?</td>", re.DOTALL)
 ROW = re.compile(r"<td><code>(STABLEHAND_\w+)</code></td>(\s*<td>.*?</td>\s*)<td>(.*?)</td>", re.DOTALL)
 rows = []
 
@@ -17,7 +18,8 @@ def on_page_markdown(markdown, page, config, **_):
 
 
 def on_page_content(html, page, **_):
-    """Gives each row of the table of variables an address."""
+    """Shows | in cells as GitHub does, and gives each row of the table of variables an address."""
+    html = CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
     if page.file.src_uri != PAGE + ".md":
         return html
     rows[:] = [(name, meaning) for name, _, meaning in ROW.findall(html)]
