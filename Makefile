@@ -1,6 +1,6 @@
 .PHONY: help
 help: ## list what can be made (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 PYTHON ?= python3
 export PYTHON
@@ -8,8 +8,9 @@ export PYTHON
 # The race detector needs a C compiler and its headers; the binary itself never does.
 RACE := $(shell $${CC:-gcc} -E -include stdlib.h -x c /dev/null >/dev/null 2>&1 && echo -race)
 
-# Kubernetes, which some tests need, stays out of the program's go.mod.
-MODULES := . internal/kubernetes
+# Kubernetes, which some tests need, and what makes a release stay out of the program's
+# go.mod.
+MODULES := . internal/kubernetes internal/release
 
 .PHONY: build
 build: ## build bin/stablehand, a static binary
@@ -41,7 +42,7 @@ REPORT := @PATH=$$PATH:$(CURDIR)/.cache/bin go run ./internal/testreport $(REPOR
 FLAGS  := -- $(RACE) -parallel $(PARALLEL) -timeout 80m $(TESTFLAGS)
 
 .PHONY: test
-test: envs .venv/complete ## run the tests that matter to most changes, within 12 minutes, and name what is left to the next two
+test: envs .venv/complete ## run the tests that matter to most changes, within 12 minutes, and name what is left to others
 	$(REPORT) -part=test . $(FLAGS)
 
 .PHONY: test-rest
@@ -50,10 +51,10 @@ test-rest: envs ## run the others: every gunicorn, init and user, chaos, Docker,
 
 .PHONY: test-kubernetes
 test-kubernetes: envs .cache/bin/kubelet-volume ## run what takes Kubernetes' own code, which is compiled for it
-	$(REPORT) -part=kubernetes $(MODULES) $(FLAGS)
+	$(REPORT) -part=kubernetes . internal/kubernetes $(FLAGS)
 
 .PHONY: test-all
-test-all: envs .venv/complete .cache/bin/kubelet-volume ## run all of these at once
+test-all: envs .venv/complete .cache/bin/kubelet-volume ## run all of these, and test-release, in one go
 	$(REPORT) $(MODULES) $(FLAGS)
 
 # Most of these tests wait, and so many run at once.
@@ -82,15 +83,15 @@ bench-bind: build envs ## measure HANDOFFS handoffs of each worker class under l
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench='Ways$(CLASS:%=/^%$$)' -benchtime=$(or $(HANDOFFS),10)x -timeout 0 ./cmd/stablehand
 
 .PHONY: lint
-lint: $(MODULES:%=lint-%) lint-internal/release ## run golangci-lint (.golangci.yml: gofmt, go vet, staticcheck, errcheck, import rules) and go mod tidy as a check
+lint: $(MODULES:%=lint-%) ## run golangci-lint (.golangci.yml: gofmt, go vet, staticcheck, errcheck, import rules) and go mod tidy as a check
 
 # A linter itself needs no race detector, but what it looks at is compiled as the tests
 # compile it.
 LINTER := GOFLAGS="$$(go env GOFLAGS) $(RACE)" go run -race=false
 
 # What it looks for, and the import rules, are in .golangci.yml.
-.PHONY: $(MODULES:%=lint-%) lint-internal/release
-$(MODULES:%=lint-%) lint-internal/release: lint-%:
+.PHONY: $(MODULES:%=lint-%)
+$(MODULES:%=lint-%): lint-%:
 	cd $* && $(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
 	cd $* && go mod tidy -diff
 
