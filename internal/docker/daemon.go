@@ -36,10 +36,10 @@ func (d *daemon) socket() string { return filepath.Join(d.dir, "socket") }
 // process that started it.
 func startDaemon(cache string) (*daemon, error) {
 	if os.Getuid() != 0 {
-		return nil, errors.New("no engine answers, and only root can start one")
+		return nil, errors.New("only root can start an engine; DOCKER_HOST may name one that runs, such as unix:///var/run/docker.sock")
 	}
 	if _, err := exec.LookPath("dockerd"); err != nil {
-		return nil, errors.New("no engine answers, and dockerd is missing (Debian: apt-get install docker.io)")
+		return nil, errors.New("dockerd is missing (Debian: apt-get install docker.io)")
 	}
 	lock, err := lockDir(cache)
 	if err != nil {
@@ -47,7 +47,7 @@ func startDaemon(cache string) (*daemon, error) {
 	}
 	network, err := newNetwork()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("no engine answers, and for one there is no network: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("for an engine there is no network: %w", err), lock.Close())
 	}
 	dir, err := os.MkdirTemp("", "dockerd-") // a socket's path must be short
 	if err != nil {

@@ -25,16 +25,16 @@ type Engine struct {
 	// Network is a network for the tests' containers.
 	Network string
 
-	host string  // DOCKER_HOST, where it is not the default
-	own  *daemon // nil where the engine ran already
+	host string  // DOCKER_HOST, where that is not what the environment says
+	own  *daemon // nil where DOCKER_HOST names the engine
 	tag  string  // of all images that are built, where others may build theirs meanwhile
 
 	mu    sync.Mutex
 	built []string
 }
 
-// Open finds an engine, or starts one that keeps its images in a directory. The
-// error says in one line why there is none.
+// Open takes the engine of DOCKER_HOST, or starts one that keeps its images in a
+// directory. The error says in one line why there is none.
 func Open(cache string) (*Engine, error) {
 	if _, err := exec.LookPath("docker"); err != nil {
 		return nil, errors.New("no Docker: the command docker is missing (Debian: apt-get install docker.io)")
@@ -55,11 +55,11 @@ func (e *Engine) find(cache string) error {
 	if host != "" && !strings.HasPrefix(host, "unix://") {
 		return fmt.Errorf("the tests mount directories of this machine, and DOCKER_HOST is %s", host)
 	}
-	if e.answers() {
-		return nil
-	}
 	if host != "" {
-		return fmt.Errorf("no engine answers at %s", host)
+		if !e.answers() {
+			return fmt.Errorf("no engine answers at %s", host)
+		}
+		return nil
 	}
 	var err error
 	e.own, err = startDaemon(cache)
