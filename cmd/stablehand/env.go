@@ -66,7 +66,8 @@ type environment struct {
 	// Running is the stablehand that runs here, if its values could be read.
 	Running *running `json:"running,omitempty"`
 
-	note string // why they could not
+	// Note says why they could not, where one runs.
+	Note string `json:"note,omitempty"`
 }
 
 // variable is one of stablehand's, and what it is in the stablehand that runs here.
@@ -133,7 +134,7 @@ func (e *environment) compare(here entrypoint.Config) {
 	case errors.Is(err, control.ErrNothingRuns):
 		return
 	case err != nil:
-		e.note = fmt.Sprintf("the values of the stablehand that runs cannot be read: %v", err)
+		e.Note = fmt.Sprintf("the values of the stablehand that runs cannot be read: %v", err)
 		return
 	}
 	e.Running = &running{PID: pid}
@@ -156,8 +157,8 @@ func (e *environment) others() (lines []string) {
 	if len(lines) > 0 {
 		lines = append([]string{fmt.Sprintf("The stablehand that runs, process %d, was started with other values:", e.Running.PID)}, lines...)
 	}
-	if e.note != "" {
-		lines = append(lines, e.note)
+	if e.Note != "" {
+		lines = append(lines, e.Note)
 	}
 	return lines
 }

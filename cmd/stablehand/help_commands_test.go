@@ -154,11 +154,20 @@ func needTool(t *testing.T, name string) {
 // In the shells themselves, at whose prompt the keys are typed, or which are asked
 // as they ask themselves.
 func TestCompletion(t *testing.T) {
-	for _, shell := range []string{"bash", "zsh"} {
-		t.Run(shell, func(t *testing.T) {
+	const path = "PATH=${STABLEHAND%/*}:$PATH; "
+	for name, shell := range map[string]struct {
+		line  []string
+		setUp string
+	}{
+		"bash": {[]string{"bash", "--norc", "--noprofile", "-i"}, path + "source <(stablehand completion bash)"},
+		"zsh":  {[]string{"env", "TERM=xterm", "zsh", "-f", "-i"}, path + "autoload -Uz compinit; compinit -u -D; source <(stablehand completion zsh)"},
+		"zsh, by a package": {[]string{"env", "TERM=xterm", "zsh", "-f", "-i"},
+			path + "mkdir .site; stablehand completion zsh >.site/_stablehand; fpath=($PWD/.site $fpath); autoload -Uz compinit; compinit -u -D"},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			needTool(t, shell)
-			completesAtThePrompt(t, shell)
+			needTool(t, strings.Split(name, ",")[0])
+			completesAtThePrompt(t, shell.line, shell.setUp)
 		})
 	}
 	t.Run("fish", func(t *testing.T) {
@@ -175,15 +184,9 @@ func TestCompletion(t *testing.T) {
 
 // completesAtThePrompt types each line, the key of completion, and, before the line
 // and after, what has the shell say what it has become.
-func completesAtThePrompt(t *testing.T, shell string) {
-	term := onTerminal(t, inSomeDirectory(t, map[string][]string{
-		"bash": {"bash", "--norc", "--noprofile", "-i"},
-		"zsh":  {"env", "TERM=xterm", "zsh", "-f", "-i"},
-	}[shell])...)
-	term.enter(map[string]string{
-		"bash": "PATH=${STABLEHAND%/*}:$PATH; source <(stablehand completion bash); echo set''up\n",
-		"zsh":  "PATH=${STABLEHAND%/*}:$PATH; autoload -Uz compinit; compinit -u -D; source <(stablehand completion zsh); echo set''up\n",
-	}[shell])
+func completesAtThePrompt(t *testing.T, shell []string, setUp string) {
+	term := onTerminal(t, inSomeDirectory(t, shell)...)
+	term.enter(setUp + "; echo set''up\n")
 	term.see("\nsetup\r\n")
 	const ctrlA = "\x01"
 	for typed, want := range completed {
