@@ -82,6 +82,11 @@ bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by 
 bench-bind: build envs ## measure HANDOFFS handoffs of each worker class under load, by USR2 and with BIND
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench='Ways$(CLASS:%=/^%$$)' -benchtime=$(or $(HANDOFFS),10)x -timeout 0 ./cmd/stablehand
 
+# 10,000 lives at once take some minutes of CPU, and 1 GB of memory.
+.PHONY: fleet
+fleet: ## simulate a change in fleets of 10 to 10,000 pods beside a rolling update, tell how each fares, and draw docs/fleet.svg
+	go test -run='^TestFleet$$' -v -timeout 60m ./entrypoint/life -fleets=10,100,1000,10000 -compared=1000 -picture=$(CURDIR)/docs/fleet.svg
+
 .PHONY: lint
 lint: $(MODULES:%=lint-%) ## run golangci-lint (.golangci.yml: gofmt, go vet, staticcheck, errcheck, import rules) and go mod tidy as a check
 
