@@ -45,7 +45,7 @@ func draw(outcomes []*outcome) string {
 		serves.curve(o.name, slices.Concat(o.broken, o.mended), func(s sample) int { return s.serving })
 		d.add(`<line x1="%d" y1="322" x2="%d" y2="322" stroke-width="2.5" %s/>`, legend, legend+34, styles[o.name])
 		d.text(legend+42, 326, "start", ink, o.name)
-		legend += 200
+		legend += 66 + 7*len(o.name)
 	}
 	d.add("</svg>")
 	return d.String()
