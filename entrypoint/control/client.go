@@ -74,21 +74,35 @@ func (d dialled) socket() Socket {
 	return Socket{d.path, int(cred.Pid)}
 }
 
-// dial finds the socket: the only one at which somebody listens.
+// dial finds the socket: the only one at which somebody listens, or the only one whose
+// listener we see. Another, in a directory that is shared, is in another container.
 func (c *Client) dial(ctx context.Context) (dialled, error) {
 	found, err := c.dialAll(ctx)
-	if len(found) == 1 {
-		return found[0], nil
-	}
 	if len(found) == 0 {
 		return dialled{}, err
 	}
-	several := new(SeveralError)
+	var here []dialled
 	for _, d := range found {
-		several.Sockets = append(several.Sockets, d.socket())
-		d.Close()
+		if d.socket().PID != 0 {
+			here = append(here, d)
+		}
 	}
-	return dialled{}, several
+	if len(here) == 0 {
+		here = found
+	}
+	several := new(SeveralError)
+	for _, d := range here {
+		several.Sockets = append(several.Sockets, d.socket())
+	}
+	for _, d := range found {
+		if len(here) > 1 || d != here[0] {
+			d.Close()
+		}
+	}
+	if len(here) > 1 {
+		return dialled{}, several
+	}
+	return here[0], nil
 }
 
 // dialAll finds all sockets at which somebody listens. One that refuses, or cannot be

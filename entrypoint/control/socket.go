@@ -89,15 +89,16 @@ func listenBeside(path string) (socket net.Listener, err error) {
 
 // beside are the path and those that are in use beside it.
 func beside(path string) []string {
-	names, err := filepath.Glob(filepath.Join(literal.Replace(filepath.Dir(path)), filepath.Base(path)+"-[0-9]*"))
-	if err != nil {
-		names = nil
+	all := []string{path}
+	dir, name := filepath.Split(path)
+	entries, _ := os.ReadDir(dir) // where it cannot be read there may be the one at the path
+	for _, entry := range entries {
+		if number, is := strings.CutPrefix(entry.Name(), name+"-"); is && strings.Trim(number, "0123456789") == "" {
+			all = append(all, dir+entry.Name())
+		}
 	}
-	return append([]string{path}, names...)
+	return all
 }
-
-// literal takes their meaning for a pattern from the characters of a path.
-var literal = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
 
 // private makes sure that a directory is there in which nobody else can put
 // anything.
