@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -156,7 +157,7 @@ func ReadConfig(environ []string) (Config, []error) {
 			errs = append(errs, fmt.Errorf("%s%s: there is no such variable; %s", Prefix, name, nearest(name)))
 		}
 	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return c, errs
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 	"syscall"
 	"time"
@@ -162,7 +163,7 @@ func (m *Master) addresses() ([]address, error) {
 			reason, do := blindness(m.PID())
 			return nil, advised{fmt.Errorf("where gunicorn listens cannot be learned: %s", reason), ownListeners + ", or " + do}
 		}
-		slices.SortFunc(descriptors, func(a, b proc.Descriptor) int { return a.Number() - b.Number() })
+		sort.Slice(descriptors, func(i, j int) bool { return descriptors[i].Number() < descriptors[j].Number() })
 		var found []address
 		for _, d := range descriptors {
 			if at, is := listening[d.Target]; is && !slices.Contains(found, at) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sort"
 
 	"github.com/stablehand/stablehand/internal/proc"
 	"github.com/stablehand/stablehand/reaper"
@@ -60,7 +61,7 @@ func Leftovers(r *reaper.Reaper, own Identity, listening [][]uint64) ([]*Leftove
 			left = append(left, l)
 		}
 	}
-	slices.SortFunc(left, func(a, b *Leftover) int { return byStart(a.first, b.first) })
+	sort.Slice(left, func(i, j int) bool { return byStart(left[i].first, left[j].first) < 0 })
 	return left, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -145,7 +146,7 @@ func (l *look) amend(dir node, children []child, news names) ([]child, bool) {
 		return children, false
 	}
 	children = slices.DeleteFunc(slices.Concat(children, came), func(c child) bool { return left[c.name] })
-	slices.SortFunc(children, func(a, b child) int { return a.compare(b.name) })
+	sort.Slice(children, func(i, j int) bool { return children[i].name < children[j].name })
 	return children, true
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -196,7 +197,7 @@ func Appended(pid int) (paths []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(descriptors, func(a, b Descriptor) int { return a.Number() - b.Number() })
+	sort.Slice(descriptors, func(i, j int) bool { return descriptors[i].Number() < descriptors[j].Number() })
 	for _, d := range descriptors {
 		file := strings.HasPrefix(d.Target, "/") && !strings.HasPrefix(d.Target, "/dev/") && !strings.HasSuffix(d.Target, " (deleted)")
 		if !file || slices.Contains(paths, d.Target) {
