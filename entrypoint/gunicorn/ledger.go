@@ -48,7 +48,12 @@ type ledger struct {
 
 	killings func() int64 // for want of memory, since the last call; nil before the first look at a master that lives
 	killed   int64        // of these, those of which nobody knows yet who it was
+	killedAt time.Time    // when the last of them was seen
 }
+
+// diesIn is how long a process may take to end that the kernel has killed for want of
+// memory: until then the kernel has to give back what it had. Who ends later was none.
+const diesIn = 5 * time.Second
 
 // worker is a child of the master that runs its program: a worker, or the one
 // that has the dirty workers.
@@ -83,6 +88,7 @@ func (l *ledger) look(m *Master, beating bool) (came bool, err error) {
 			l.killings = proc.CountKillings(m.PID()).More
 		}
 	}
+	l.lookAtKillings() // the kernel counts them before they end
 	early := !l.forked // then who is new may have come before all workers
 	if early && slices.ContainsFunc(children, l.isNew) {
 		if l.forked, err = m.hasForked(); err != nil { // after its children, see there
@@ -253,15 +259,12 @@ func (m *Master) isWorker(child int) (bool, error) {
 
 // end notes how a worker has ended.
 func (l *ledger) end(how reaper.Status) {
-	e := ending{how: how}
-	if l.oomKilled(how) {
-		e = outOfMemory
-	}
 	switch {
 	case how.Known() && (how.ExitCode() == 0 || how.Signal() == unix.SIGTERM) && l.beating:
-	case !how.Known() && l.ready && !e.oomKilled:
+	case !how.Known() && l.ready:
 		l.unknown++
 	default:
+		e := ending{how, l.oomKilled(how)}
 		l.lost.add(e)
 		if l.ready {
 			l.soaking.add(e)
@@ -269,16 +272,30 @@ func (l *ledger) end(how reaper.Status) {
 	}
 }
 
+// lookAtKillings notes how many the kernel has killed, and forgets those that have ended
+// and were none of ours.
+func (l *ledger) lookAtKillings() {
+	now := time.Now()
+	if now.Sub(l.killedAt) > diesIn {
+		l.killed = 0
+	}
+	if l.killings == nil {
+		return
+	}
+	if more := l.killings(); more > 0 {
+		l.killed, l.killedAt = l.killed+more, now
+	}
+}
+
 // oomKilled says whether a process that has ended was killed by the kernel for want of
-// memory: it may have been by SIGKILL, and there is one of the kernel's killings of which
+// memory: it may have been by SIGKILL, and there is a killing of the last seconds of which
 // nobody knows yet who it was. That may have been another generation's process, and this
-// one somebody else's victim in the same instant.
+// one somebody else's victim at the same time.
 func (l *ledger) oomKilled(how reaper.Status) bool {
-	if how.Known() && how.Signal() != unix.SIGKILL || l.killings == nil {
+	if how.Known() && how.Signal() != unix.SIGKILL {
 		return false
 	}
-	l.killed += l.killings()
-	if l.killed == 0 {
+	if l.lookAtKillings(); l.killed == 0 {
 		return false
 	}
 	l.killed--

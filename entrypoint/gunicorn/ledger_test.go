@@ -207,15 +207,25 @@ func TestAsManyAreOutOfMemoryAsTheKernelHasKilled(t *testing.T) {
 	end(one, 2) // of which it is none
 	end(reaper.Status{}, 0)
 	l.isReady(2)
+	end(reaper.Status{}, 0) // it may have served max_requests
 	end(killed, 0)
-	end(reaper.Status{}, 1)
-	end(reaper.Status{}, 0)
-	const want = "killed by SIGKILL, exit code 1, killed by SIGKILL, out of memory (3 workers)"
-	if w := l.figures(); w.Lost != 5 || w.OOMKilled != 3 || w.Exits != want {
+	end(killed, 0)
+	const want = "killed by SIGKILL (2 workers), exit code 1, exit status unknown, as the kernel killed for want of memory, killed by SIGKILL, out of memory"
+	if w := l.figures(); w.Lost != 5 || w.OOMKilled != 2 || w.Exits != want {
 		t.Errorf("%d lost, %d out of memory: %q, want %q", w.Lost, w.OOMKilled, w.Exits, want)
 	}
-	if how := l.soaked(false, 0); how.oomKilled() != 2 {
-		t.Errorf("%v in the soak, want two that were out of memory", how)
+	if how := l.soaked(false, 0); how.oomKilled() != 1 || how.total() != 2 {
+		t.Errorf("%v in the soak, want two, of which one was out of memory", how)
+	}
+}
+
+// Whom the kernel has killed was perhaps no worker.
+func TestWhoEndsLaterIsNotOutOfMemory(t *testing.T) {
+	killed := ended(t, newReaper(t), "kill -9 $$")
+	l := ledger{killings: func() int64 { return 0 }, killed: 1, killedAt: time.Now().Add(-diesIn - time.Second)}
+	l.end(killed)
+	if w := l.figures(); w.Lost != 1 || w.OOMKilled != 0 {
+		t.Errorf("%+v, want one that was lost, and not for want of memory", w)
 	}
 }
 

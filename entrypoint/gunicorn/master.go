@@ -107,7 +107,7 @@ func (e *ExitError) Error() string {
 		workers = append(workers, inWords(status))
 	}
 	if e.oomKilled {
-		return outOfMemory.String()
+		return ending{e.Status, true}.String()
 	}
 	if len(workers) == 0 {
 		return inWords(e.Status)

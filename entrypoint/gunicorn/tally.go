@@ -18,17 +18,17 @@ type counted struct {
 // ending is how a process has ended.
 type ending struct {
 	how       reaper.Status
-	oomKilled bool // by the kernel, for want of memory, whether it has told how or not
+	oomKilled bool // the kernel has killed for want of memory then, and may have killed it
 }
 
-// outOfMemory is the end of one that the kernel has killed for want of memory.
-var outOfMemory = ending{oomKilled: true}
-
 func (e ending) String() string {
-	if e.oomKilled {
-		return "killed by SIGKILL, out of memory"
+	switch {
+	case !e.oomKilled:
+		return e.how.String()
+	case !e.how.Known():
+		return e.how.String() + ", as the kernel killed for want of memory"
 	}
-	return e.how.String()
+	return e.how.String() + ", out of memory"
 }
 
 func (t *tally) add(e ending) {
