@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -109,33 +110,17 @@ func (c *Client) dial(ctx context.Context) (dialled, error) {
 // used, does not end the search: another may be the right one. The error is why there
 // is none.
 func (c *Client) dialAll(ctx context.Context) (found []dialled, err error) {
-	candidates := Paths(c.said)
-	// In a container that another user has entered, as docker exec -u root
-	// does, the socket is where PID 1's user has it.
-	init := os.Geteuid()
-	if info, err := os.Stat("/proc/1"); err == nil {
-		init = int(info.Sys().(*syscall.Stat_t).Uid)
-		candidates = append(candidates, paths(c.said, init)...)
-	}
-	if c.said == "" {
-		var all []string
-		for _, path := range candidates {
-			all = append(all, beside(path)...)
-		}
-		candidates = all
-	}
-	var refused error
-	seen := make(map[string]bool)
+	candidates, refused := c.candidates()
+	var seen []fs.FileInfo
 	for _, path := range candidates {
-		if seen[path] || len(path) > maxPath && c.said == "" {
-			continue // where Listen cannot listen either
+		if info, err := os.Stat(path); err == nil {
+			if slices.ContainsFunc(seen, func(s fs.FileInfo) bool { return os.SameFile(s, info) }) {
+				continue
+			}
+			seen = append(seen, info)
 		}
-		seen[path] = true
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		switch {
-		case err == nil && c.said == "" && anybodys(path) && !trusted(conn, init):
-			conn.Close()
-			err = fmt.Errorf("%s is another user's: stablehand is not believed to listen there", path)
 		case err == nil:
 			found = append(found, dialled{conn.(*net.UnixConn), path})
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
@@ -149,17 +134,39 @@ func (c *Client) dialAll(ctx context.Context) (found []dialled, err error) {
 	return found, cmp.Or(refused, nobody)
 }
 
-// anybodys says whether a socket's directory is among the temporary files, where
-// anybody can have made one of that name.
-func anybodys(path string) bool {
-	return filepath.Dir(filepath.Dir(path)) == filepath.Clean(os.TempDir())
+// candidates are the paths at which somebody may listen: our own user's, and PID 1's. In
+// a container that another user has entered, as docker exec -u root does, the socket is
+// where that one has it. The error is why one was left out.
+func (c *Client) candidates() (list []string, refused error) {
+	if c.said != "" {
+		return []string{c.said}, nil
+	}
+	users := []int{os.Geteuid()}
+	if info, err := os.Stat("/proc/1"); err == nil {
+		users = append(users, int(info.Sys().(*syscall.Stat_t).Uid))
+	}
+	for _, uid := range slices.Compact(users) {
+		for _, path := range paths("", uid) {
+			if len(path) > maxPath {
+				continue // where Listen cannot listen either
+			}
+			if dir := filepath.Dir(path); anybodys(dir) {
+				if err := onlyOf(dir, uid); errors.Is(err, fs.ErrNotExist) {
+					continue
+				} else if err != nil {
+					refused = fmt.Errorf("%w: stablehand is not believed to listen there", err)
+					continue
+				}
+			}
+			list = append(list, beside(path)...)
+		}
+	}
+	return list, refused
 }
 
-// trusted says whether it is root, PID 1's user or our own who listens.
-func trusted(conn net.Conn, init int) bool {
-	cred, err := peer(conn.(*net.UnixConn))
-	return err == nil && (cred.Uid == 0 || int(cred.Uid) == init || int(cred.Uid) == os.Geteuid())
-}
+// anybodys says whether a directory is among the temporary files, where anybody can have
+// made one of that name.
+func anybodys(dir string) bool { return filepath.Dir(dir) == filepath.Clean(os.TempDir()) }
 
 // ask sends a request and returns the body of the answer, or an error where it
 // is not one of success. The end of ctx ends the conversation.

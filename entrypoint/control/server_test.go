@@ -273,7 +273,7 @@ func TestAnImpostorIsNotBelieved(t *testing.T) {
 		return errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 1))
 	})
 	defer impostor.Close()
-	if err := NewClient("").Serving(t.Context(), false); err == nil || !strings.Contains(err.Error(), "another user's") {
+	if err := NewClient("").Serving(t.Context(), false); err == nil || !strings.Contains(err.Error(), "not believed to listen there") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -107,13 +107,19 @@ func private(dir string) error {
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	return onlyOf(dir, os.Geteuid())
+}
+
+// onlyOf makes sure that a directory is one in which nobody but a user, and root, can
+// put anything.
+func onlyOf(dir string, uid int) error {
 	info, err := os.Lstat(dir) // a symlink may be somebody else's
 	if err != nil {
 		return err
 	}
 	owner := info.Sys().(*syscall.Stat_t).Uid
-	if !info.IsDir() || int(owner) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s is not a directory in which only we can write", dir)
+	if !info.IsDir() || int(owner) != uid || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s is not a directory in which only user %d can write", dir, uid)
 	}
 	return nil
 }

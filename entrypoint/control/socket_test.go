@@ -92,6 +92,51 @@ func TestTheOnlyStablehandIsAsked(t *testing.T) {
 	second.Close()
 }
 
+// Anybody can lead a directory among the temporary files to the socket, once more.
+func TestASocketCountsOnce(t *testing.T) {
+	dir := filepath.Join(places(t), "stablehand")
+	listens(t, "")
+	for name, lead := range map[string]func(temporary string) error{
+		"a link to its directory": func(to string) error { return os.Symlink(dir, to) },
+		"a directory of ours with a link": func(to string) error {
+			return errors.Join(os.Mkdir(to, 0o700), os.Symlink(filepath.Join(dir, "control"), filepath.Join(to, "control")))
+		},
+		"a directory for all with a link": func(to string) error {
+			return errors.Join(os.Mkdir(to, 0o700), os.Chmod(to, 0o777), os.Symlink(filepath.Join(dir, "control"), filepath.Join(to, "control")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			temporary := filepath.Dir(Paths("")[2])
+			if err := lead(temporary); err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(temporary)
+			if got, err := NewClient("").Socket(t.Context()); got.Path != Paths("")[0] {
+				t.Errorf("got %v, %v, want the first", got, err)
+			}
+		})
+	}
+}
+
+// Where another user has a directory of that name, nobody looks into it.
+func TestAStrangersDirectoryIsPassedOver(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make another user's directory")
+	}
+	places(t)
+	listens(t, "")
+	strange := filepath.Dir(Paths("")[2])
+	socket, err := Listen(filepath.Join(shortDir(t), "control"))
+	if err := errors.Join(err, os.Mkdir(strange, 0o755), os.Symlink(socket.Addr().String(), filepath.Join(strange, "control")),
+		os.Chown(strange, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if got, err := NewClient("").Socket(t.Context()); got.Path != Paths("")[0] {
+		t.Errorf("got %v, %v, want ours", got, err)
+	}
+}
+
 func TestWhatIsNoSocketIsLeft(t *testing.T) {
 	path := said(t)
 	if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
