@@ -41,7 +41,8 @@ type Socket struct {
 	PID  int // of that stablehand, as we see it; 0 where we do not
 }
 
-// SeveralError is the error of asking where more than one stablehand answers.
+// SeveralError is the error of asking where more than one stablehand of a user answers,
+// and none of them is PID 1.
 type SeveralError struct{ Sockets []Socket }
 
 func (e *SeveralError) Error() string {
@@ -75,35 +76,51 @@ func (d dialled) socket() Socket {
 	return Socket{d.path, int(cred.Pid)}
 }
 
-// dial finds the socket: the only one at which somebody listens, or the only one whose
-// listener we see. Another, in a directory that is shared, is in another container.
+// dial finds the socket of the one that is meant.
 func (c *Client) dial(ctx context.Context) (dialled, error) {
 	found, err := c.dialAll(ctx)
 	if len(found) == 0 {
 		return dialled{}, err
 	}
-	var here []dialled
+	which := meant(found)
+	several := new(SeveralError)
+	for _, d := range which {
+		several.Sockets = append(several.Sockets, d.socket())
+	}
 	for _, d := range found {
-		if d.socket().PID != 0 {
-			here = append(here, d)
+		if len(which) > 1 || d != which[0] {
+			d.Close()
 		}
+	}
+	if len(which) > 1 {
+		return dialled{}, several
+	}
+	return which[0], nil
+}
+
+// meant are those that may be asked: the container's own, which is PID 1, or else all in
+// the first directory where there is one that we see. One that we do not see, in a
+// directory that is shared, is in another container.
+func meant(found []dialled) (which []dialled) {
+	here := make([]dialled, 0, len(found))
+	for _, d := range found {
+		switch d.socket().PID {
+		case 1:
+			return []dialled{d}
+		case 0:
+			continue
+		}
+		here = append(here, d)
 	}
 	if len(here) == 0 {
 		here = found
 	}
-	several := new(SeveralError)
 	for _, d := range here {
-		several.Sockets = append(several.Sockets, d.socket())
-	}
-	for _, d := range found {
-		if len(here) > 1 || d != here[0] {
-			d.Close()
+		if filepath.Dir(d.path) == filepath.Dir(here[0].path) {
+			which = append(which, d)
 		}
 	}
-	if len(here) > 1 {
-		return dialled{}, several
-	}
-	return here[0], nil
+	return which
 }
 
 // dialAll finds all sockets at which somebody listens. One that refuses, or cannot be

@@ -92,6 +92,23 @@ func TestTheOnlyStablehandIsAsked(t *testing.T) {
 	second.Close()
 }
 
+// Another's, at a later place, is none of several.
+func TestTheFirstPlaceWhereOneRunsIsAsked(t *testing.T) {
+	places(t)
+	if err := os.Mkdir(runDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	another := listens(t, Paths("")[1])
+	client := NewClient("")
+	if got, err := client.Socket(t.Context()); got.Path != another.Addr().String() {
+		t.Errorf("got %v, %v, want the only one", got, err)
+	}
+	listens(t, "")
+	if got, err := client.Socket(t.Context()); got.Path != Paths("")[0] {
+		t.Errorf("got %v, %v, want the one in XDG_RUNTIME_DIR", got, err)
+	}
+}
+
 // Anybody can lead a directory among the temporary files to the socket, once more.
 func TestASocketCountsOnce(t *testing.T) {
 	dir := filepath.Join(places(t), "stablehand")
