@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stablehand/stablehand/internal/deaf"
 	"github.com/stablehand/stablehand/internal/proc"
 )
 
@@ -35,6 +37,17 @@ func logsOf(pid int) (logs []logged) {
 		}
 	}
 	return logs
+}
+
+// inTime is what f finds on file systems that may not answer, or nothing once ctx ends.
+func inTime[T any](ctx context.Context, f func() T) (found T) {
+	answered := make(chan T, 1)
+	go deaf.Call(func() { answered <- f() })
+	select {
+	case found = <-answered:
+	case <-ctx.Done():
+	}
+	return found
 }
 
 // mostRead is how much is read of what has been written since, from its end.

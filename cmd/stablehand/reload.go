@@ -50,9 +50,9 @@ func reload(timeout time.Duration, noWait bool) int {
 
 // follow asks for a handoff and shows how it goes.
 func follow(ctx context.Context, client *control.Client) int {
+	before := lookBefore(ctx, client)
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt)
-	before := lookBefore(ctx, client)
 	moved, ended := make(chan status.Handoff), make(chan error, 1)
 	go func() {
 		_, err := client.Reload(ctx, func(h status.Handoff) { moved <- h })
@@ -75,10 +75,11 @@ func follow(ctx context.Context, client *control.Client) int {
 			return exitInterrupted
 		case err := <-ended:
 			p.leave()
+			signal.Stop(interrupted) // it ends us, as whatever else
 			if err != nil {
 				return reloadFailed(ctx, p.handoff, err)
 			}
-			return outcome(client, p.handoff, before)
+			return outcome(ctx, client, p.handoff, before)
 		}
 	}
 }
@@ -114,29 +115,43 @@ type before struct {
 // lookBefore learns where gunicorn's lines go, and how far they have come. What cannot
 // be learned is told by whoever is asked next.
 func lookBefore(ctx context.Context, client *control.Client) (b before) {
-	ctx, cancel := context.WithTimeout(ctx, beforeLimit)
+	ctx, cancel := context.WithTimeout(ctx, logsLimit)
 	defer cancel()
 	if socket, err := client.Socket(ctx); err == nil {
 		b.pid = socket.PID
 	}
 	if now, err := client.Status(ctx); err == nil && now.Serving != nil {
-		b.logs = logsOf(now.Serving.PID)
+		b.logs = inTime(ctx, func() []logged { return logsOf(now.Serving.PID) })
 	}
 	return b
 }
 
-// beforeLimit is how long that may take: a stablehand that does not answer has nobody
-// wait for what is only good to have.
-const beforeLimit = time.Second
+// logsLimit is how long a look at gunicorn's lines may take: a stablehand, or a file
+// system, that does not answer has nobody wait for what is only good to have.
+const logsLimit = time.Second
+
+// lastLines are those of gunicorn's that have come since, as [lastLines] has them.
+func (b before) lastLines(ctx context.Context) (path string, lines []string) {
+	ctx, cancel := context.WithTimeout(ctx, logsLimit)
+	defer cancel()
+	read := inTime(ctx, func() (read struct {
+		path  string
+		lines []string
+	}) {
+		read.path, read.lines = lastLines(b.logs)
+		return read
+	})
+	return read.path, read.lines
+}
 
 // outcome tells why a handoff has failed, if it has, and what comes now, with
 // gunicorn's own lines. It returns the code to exit with.
-func outcome(client *control.Client, h status.Handoff, b before) int {
+func outcome(ctx context.Context, client *control.Client, h status.Handoff, b before) int {
 	if h.Outcome == status.HandedOff {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "stablehand: reload: %s\n", colours(os.Stderr).paint(red, ending(h)))
-	log, lines := lastLines(b.logs)
+	log, lines := b.lastLines(ctx)
 	where := "gunicorn's own lines are " + whereLines(b.pid)
 	if log != "" {
 		where = "gunicorn's own last lines, of " + log + ":"
