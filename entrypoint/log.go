@@ -44,7 +44,8 @@ func OpenLog(c Config, to *os.File) (*slog.Logger, *sink.Sink) {
 	return NewLog(c, lines, terminal), lines
 }
 
-// NewLog writes to out as c says, a line in each Write.
+// NewLog writes to out as c says, a line in each Write. On a terminal it has colours,
+// unless NO_COLOR is set to anything (https://no-color.org).
 func NewLog(c Config, out io.Writer, terminal bool) *slog.Logger {
 	format := c.LogFormat
 	if format == "auto" || format == "" {
@@ -55,7 +56,7 @@ func NewLog(c Config, out io.Writer, terminal bool) *slog.Logger {
 	}
 	switch format {
 	case "tint":
-		return slog.New(tint.NewTextHandler(out, &tint.Options{Level: c.LogLevel, TimeFormat: "15:04:05.000", NoColor: !terminal}))
+		return slog.New(tint.NewTextHandler(out, &tint.Options{Level: c.LogLevel, TimeFormat: "15:04:05.000", NoColor: !terminal || os.Getenv("NO_COLOR") != ""}))
 	case "json":
 		return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: c.LogLevel, ReplaceAttr: inSeconds}))
 	default:

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +46,17 @@ func TestALogThatNobodyReadHoldsNobodyUp(t *testing.T) {
 				t.Error("it was not written in time")
 			}
 		})
+	}
+}
+
+func TestNoColorIsHeeded(t *testing.T) {
+	for noColor, coloured := range map[string]bool{"": true, "1": false} {
+		t.Setenv("NO_COLOR", noColor)
+		var out strings.Builder
+		NewLog(Config{}, &out, true).Warn("something has happened")
+		if strings.Contains(out.String(), "\x1b[") != coloured {
+			t.Errorf("NO_COLOR=%s: %q", noColor, out.String())
+		}
 	}
 }
 
