@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stablehand/stablehand/internal/deaf"
@@ -79,16 +80,16 @@ func (l logged) since() []string {
 const mostShown = 20
 
 // lastLines are those that tell why gunicorn has failed, of the first file that has
-// such: the last exception, or else its last lines but those that only inform. Path is
-// empty where there are none.
-func lastLines(logs []logged) (path string, lines []string) {
+// such: the last exception, or else its last lines but those that only inform. Those of
+// the processes that serve tell of something else. Path is empty where there are none.
+func lastLines(logs []logged, serving []int) (path string, lines []string) {
 	for _, log := range logs {
-		if lines := exception(gunicorns(log.since())); len(lines) > 0 {
+		if lines := exception(gunicorns(log.since(), serving)); len(lines) > 0 {
 			return log.path, shortened(lines)
 		}
 	}
 	for _, log := range logs {
-		if lines := gunicorns(log.since()); slices.ContainsFunc(lines, grave.MatchString) {
+		if lines := complaints(gunicorns(log.since(), serving)); len(lines) > 0 {
 			return log.path, lines[max(len(lines)-mostShown, 0):]
 		}
 	}
@@ -99,27 +100,82 @@ var (
 	// own begins a line of stablehand's, as each of its formats has it.
 	own = regexp.MustCompile(`^(time=\S+ level=|\{"time":"[^"]*","level":|(\x1b\[\d+m)?\d\d:\d\d:\d\d\.\d{3} )`)
 
-	// informs is a line of gunicorn's log that is no complaint, and grave one that is.
-	informs = regexp.MustCompile(`^\[[^]]+\] \[\d+\] \[(INFO|DEBUG)\]`)
-	grave   = regexp.MustCompile(`^\[[^]]+\] \[\d+\] \[(WARNING|ERROR|CRITICAL)\]|^Error: `)
+	// stamped begins any line of gunicorn's log, with who wrote it and how grave it is.
+	stamped = regexp.MustCompile(`^\[[^]]+\] \[(\d+)\] \[([A-Z]+)\] ?`)
 
-	// stamped begins any line of gunicorn's log.
-	stamped = regexp.MustCompile(`^\[[^]]+\] \[\d+\] \[[A-Z]+\]`)
+	// access is a line of its log of requests, as that is by default.
+	access = regexp.MustCompile(`^\S+ \S+ \S+ \[[^]]+\] "`)
 )
 
-// gunicorns are the lines that are not stablehand's, and do more than inform.
-func gunicorns(lines []string) []string {
+// invalid begins what gunicorn says of a wrong setting, before it has a log.
+const invalid = "Error: "
+
+// gunicorns are the lines that are neither stablehand's nor of requests, nor those that
+// a process among serving has stamped as a complaint, with what follows them.
+func gunicorns(lines []string, serving []int) []string {
+	theirs := false
 	return slices.DeleteFunc(lines, func(line string) bool {
-		return line == "" || own.MatchString(line) || informs.MatchString(line)
+		if line == "" || own.MatchString(line) || access.MatchString(line) {
+			return true
+		}
+		theirs = theirs && !strings.HasPrefix(line, invalid)
+		if stamp := stamped.FindStringSubmatch(line); stamp != nil {
+			pid, _ := strconv.Atoi(stamp[1])
+			theirs = !informs(stamp[2]) && slices.Contains(serving, pid)
+		}
+		return theirs
 	})
 }
 
-// exception is the last of Python's, with the line before it, which says whose it is.
-// It ends with the first line that is not indented, which is what was raised.
+func informs(level string) bool { return level == "INFO" || level == "DEBUG" }
+
+// mostBelow is how many lines below a stamped one are taken for its own: more may be a
+// log of requests that is not as by default.
+const mostBelow = 3
+
+// complaints are the lines that do more than inform, if one is among them that is
+// stamped as a complaint.
+func complaints(lines []string) (said []string) {
+	grave, below := false, 0
+	for _, line := range lines {
+		stamp := stamped.FindStringSubmatch(line)
+		switch below++; {
+		case strings.HasPrefix(line, invalid):
+			grave, below = true, 0
+		case stamp != nil && informs(stamp[2]):
+			below = 0
+			continue
+		case stamp != nil:
+			grave, below = true, 0
+		case below > mostBelow:
+			continue
+		}
+		said = append(said, line)
+	}
+	if !grave {
+		return nil
+	}
+	return said
+}
+
+// exception is the last of Python's, with the line before it, which says whose it is:
+// of those that have kept a worker from its start, if there is one. It ends with the
+// first line that is not indented, which is what was raised.
 func exception(lines []string) []string {
 	const header = "Traceback (most recent call last):"
-	at := len(lines) - 1
-	for ; at >= 0 && lines[at] != header; at-- {
+	within := lines
+	for i, line := range slices.Backward(lines) {
+		if strings.HasSuffix(line, "] [ERROR] Exception in worker process") {
+			end := slices.IndexFunc(lines[i+1:], stamped.MatchString)
+			if end < 0 {
+				end = len(lines) - i - 1
+			}
+			within = lines[:i+1+end]
+			break
+		}
+	}
+	at := len(within) - 1
+	for ; at >= 0 && within[at] != header; at-- {
 	}
 	if at < 0 {
 		return nil

@@ -38,6 +38,14 @@ RuntimeError: no
 		"a setting":             {"\nError: Invalid value for workers: 'x'", "Error: Invalid value for workers: 'x'"},
 		"nothing to see":        {"[x] [1] [INFO] one\n127.0.0.1 - - GET / 200", ""},
 		"nothing":               {"", ""},
+		"not those of requests": {"[x] [1] [ERROR] Worker (pid:2) exited with code 4.\n" + strings.Repeat("127.0.0.1 - - [x] \"GET /?token=s3cret HTTP/1.1\" 200\n", 30),
+			"[x] [1] [ERROR] Worker (pid:2) exited with code 4."},
+		"few of those in another format": {"[x] [1] [INFO] Booting\nno such module\n[x] [1] [ERROR] no\n" + strings.Repeat("GET /\n", 30),
+			"no such module\n[x] [1] [ERROR] no" + strings.Repeat("\nGET /", mostBelow)},
+		"not that of a request": {mixed + "[x] [8] [ERROR] Error handling request /?token=s3cret\nTraceback (most recent call last):\n  File\nValueError",
+			"Traceback (most recent call last):\n  File \"app.py\", line 3, in <module>\n    raise RuntimeError(\"no\")\nRuntimeError: no"},
+		"not what those who serve complain of": {"[x] [7] [ERROR] Error handling request /?token=s3cret\nTraceback (most recent call last):\n  File\nValueError\n[x] [12] [ERROR] App failed to load",
+			"[x] [12] [ERROR] App failed to load"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "log")
@@ -45,7 +53,7 @@ RuntimeError: no
 			if err := os.WriteFile(file, []byte(old+test.text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			_, lines := lastLines([]logged{{filepath.Join(t.TempDir(), "none"), 0}, {file, int64(len(old))}})
+			_, lines := lastLines([]logged{{filepath.Join(t.TempDir(), "none"), 0}, {file, int64(len(old))}}, []int{6, 7})
 			if diff := cmp.Diff(test.want, strings.Join(lines, "\n")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

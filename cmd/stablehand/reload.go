@@ -11,6 +11,7 @@ import (
 	"github.com/stablehand/stablehand/entrypoint"
 	"github.com/stablehand/stablehand/entrypoint/control"
 	"github.com/stablehand/stablehand/entrypoint/status"
+	"github.com/stablehand/stablehand/internal/proc"
 )
 
 var reloadCommand = command{
@@ -131,14 +132,21 @@ func lookBefore(ctx context.Context, client *control.Client) (b before) {
 const logsLimit = time.Second
 
 // lastLines are those of gunicorn's that have come since, as [lastLines] has them.
-func (b before) lastLines(ctx context.Context) (path string, lines []string) {
+func (b before) lastLines(ctx context.Context, client *control.Client) (path string, lines []string) {
 	ctx, cancel := context.WithTimeout(ctx, logsLimit)
 	defer cancel()
+	var serving []int
+	if now, err := client.Status(ctx); err == nil && now.Serving != nil {
+		tree, _ := proc.Tree(now.Serving.PID) // of one that cannot be listed more lines are shown
+		for _, process := range tree {
+			serving = append(serving, process.PID)
+		}
+	}
 	read := inTime(ctx, func() (read struct {
 		path  string
 		lines []string
 	}) {
-		read.path, read.lines = lastLines(b.logs)
+		read.path, read.lines = lastLines(b.logs, serving)
 		return read
 	})
 	return read.path, read.lines
@@ -151,7 +159,7 @@ func outcome(ctx context.Context, client *control.Client, h status.Handoff, b be
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "stablehand: reload: %s\n", colours(os.Stderr).paint(red, ending(h)))
-	log, lines := b.lastLines(ctx)
+	log, lines := b.lastLines(ctx, client)
 	where := "gunicorn's own lines are " + whereLines(b.pid)
 	if log != "" {
 		where = "gunicorn's own last lines, of " + log + ":"
