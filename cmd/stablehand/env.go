@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -66,7 +67,7 @@ type environment struct {
 	// Running is the stablehand that runs here, if its values could be read.
 	Running *running `json:"running,omitempty"`
 
-	// Note says why they could not, where one runs.
+	// Note says why they could not, where one runs or may run.
 	Note string `json:"note,omitempty"`
 }
 
@@ -132,6 +133,9 @@ func (e *environment) compare(here entrypoint.Config) {
 	pid, environ, err := runningEnviron(here.Control)
 	switch {
 	case errors.Is(err, control.ErrNothingRuns):
+		return
+	case pid == 0 && errors.Is(err, fs.ErrPermission):
+		e.Note = fmt.Sprintf("whether a stablehand runs here cannot be seen: %v", err)
 		return
 	case err != nil:
 		e.Note = fmt.Sprintf("the values of the stablehand that runs cannot be read: %v", err)
