@@ -248,6 +248,7 @@ func (e *environment) narrow(out io.Writer, columns int, p palette) {
 // broken is a text in lines of at most so many characters: at blanks, or else after
 // commas, or anywhere in what is longer than a line.
 func broken(text string, width int) (lines []string) {
+	width = max(width, 1)
 	if utf8.RuneCountInString(text) <= width {
 		return []string{text}
 	}
