@@ -204,6 +204,7 @@ func shortened(lines []string) []string {
 // whereLines says where the lines are that a stablehand's standard error takes.
 func whereLines(pid int) string {
 	to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/2", pid))
+	_, inDocker := os.Stat("/.dockerenv")
 	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	has := func(name string) bool {
 		return bytes.HasPrefix(environ, []byte(name+"=")) || bytes.Contains(environ, []byte("\x00"+name+"="))
@@ -219,7 +220,7 @@ func whereLines(pid int) string {
 		return "in the journal: journalctl" + unitOf(pid)
 	case has("KUBERNETES_SERVICE_HOST"):
 		return "in the log: kubectl logs"
-	case exists("/.dockerenv"):
+	case inDocker == nil:
 		return "in the log: docker logs"
 	}
 	return "in the log"
@@ -237,9 +238,4 @@ func unitOf(pid int) string {
 		}
 	}
 	return ""
-}
-
-func exists(file string) bool {
-	_, err := os.Stat(file)
-	return err == nil
 }
