@@ -25,14 +25,15 @@ type Command struct {
 // ReadCommand makes the command out of stablehand's own words, as the
 // entrypoint of gunicorn's image does: options, or an application, are
 // gunicorn's, and so is a module that is no program; any other words, and those
-// after --, stand for themselves. gunicornArgs is the value of GUNICORN_CMD_ARGS.
-func ReadCommand(words []string, c Config, gunicornArgs string) (Command, error) {
-	argv, err := argvOf(words, string(c.App), gunicornArgs)
+// after --, stand for themselves. The environment is the one that the command gets: its
+// PATH, PYTHONPATH and GUNICORN_CMD_ARGS count.
+func ReadCommand(words []string, c Config, env []string) (Command, error) {
+	argv, err := argvOf(words, string(c.App), env)
 	if err != nil {
 		return Command{}, err
 	}
 	argv = gunicorn.Lasting(argv)
-	gunicornArgs = gunicorn.CmdArgs(argv, gunicornArgs)
+	gunicornArgs := gunicorn.CmdArgs(argv, GunicornArgs(env))
 	said := gunicorn.ReadWords(argv, gunicornArgs)
 	command := Command{
 		Argv:    argv,
@@ -76,7 +77,7 @@ func (c Command) identity() gunicorn.Identity {
 	return gunicorn.Identity{Argv: c.Argv, CmdArgs: c.CmdArgs, Dir: dir}
 }
 
-func argvOf(words []string, app, gunicornArgs string) ([]string, error) {
+func argvOf(words []string, app string, env []string) ([]string, error) {
 	if first, ok := leadingVariable(words); ok {
 		return nil, fmt.Errorf("%s stands before the command, where only a shell takes it for a variable: set it in the container's environment", shown("", first))
 	}
@@ -91,7 +92,7 @@ func argvOf(words []string, app, gunicornArgs string) ([]string, error) {
 		return words[1:], nil
 	case words[0] == "":
 		return nil, errors.New("the first word is empty: give a command, such as gunicorn app:app, or none at all")
-	case strings.HasPrefix(words[0], "-"), strings.Contains(words[0], ":"), isModule(words, gunicornArgs):
+	case strings.HasPrefix(words[0], "-"), strings.Contains(words[0], ":"), isModule(words, env):
 		return append([]string{"gunicorn"}, words...), nil
 	}
 	return words, nil

@@ -28,7 +28,7 @@ func TestReadCommand(t *testing.T) {
 		{[]string{"no_such_site.settings"}, Config{}, Command{Argv: []string{"no_such_site.settings"}}},
 		{[]string{"./entrypoint.sh"}, watching, Command{Argv: []string{"./entrypoint.sh"}, Managed: true}},
 	} {
-		got, err := ReadCommand(test.words, test.c, "")
+		got, err := ReadCommand(test.words, test.c, nil)
 		if err != nil {
 			t.Errorf("%q: %v", test.words, err)
 		}
@@ -53,7 +53,7 @@ func TestReadCommandRefusesInOneClearLine(t *testing.T) {
 		{[]string{"--", "A=b", "gunicorn"}, "", "A=… stands before the command, where only a shell takes it for a variable: set it in the container's environment"},
 		{[]string{"app:app"}, "--daemon", "--daemon makes gunicorn leave the container's foreground, where stablehand can look after it: remove it"},
 	} {
-		_, err := ReadCommand(test.words, Config{}, test.env)
+		_, err := ReadCommand(test.words, Config{}, []string{"GUNICORN_CMD_ARGS=" + test.env})
 		if err == nil || err.Error() != test.reason {
 			t.Errorf("%q, GUNICORN_CMD_ARGS=%q: error %v, want %s", test.words, test.env, err, test.reason)
 		}

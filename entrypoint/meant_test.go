@@ -10,8 +10,7 @@ import (
 func TestAModuleIsGunicornsUnlessItIsAProgram(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	t.Setenv("PATH", filepath.Join(dir, "bin"))
-	t.Setenv("PYTHONPATH", filepath.Join(dir, "lib"))
+	env := []string{"PATH=" + filepath.Join(dir, "bin"), "PYTHONPATH=" + filepath.Join(dir, "lib")}
 	for _, file := range []string{
 		"app.py", "both.py", "site/web.py", "package/__init__.py", "namespace/nothing.txt", "src/there.py", "lib/far.py", "bin/both", "bin/other.wsgi",
 	} {
@@ -44,7 +43,7 @@ func TestAModuleIsGunicornsUnlessItIsAProgram(t *testing.T) {
 		{[]string{"missing"}, "", false},
 		{[]string{"./app"}, "", false},
 	} {
-		if got := isModule(test.words, test.args); got != test.want {
+		if got := isModule(test.words, append(env, "GUNICORN_CMD_ARGS="+test.args)); got != test.want {
 			t.Errorf("%q, GUNICORN_CMD_ARGS=%q: %t, want %t", test.words, test.args, got, test.want)
 		}
 	}
@@ -53,7 +52,7 @@ func TestAModuleIsGunicornsUnlessItIsAProgram(t *testing.T) {
 func TestAMistakenNameIsNeitherProgramNorModule(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	t.Setenv("PATH", dir)
+	env := []string{"PATH=" + dir}
 	for file, mode := range map[string]os.FileMode{"state.py": 0o644, "mans": 0o755} {
 		if err := os.WriteFile(file, nil, mode); err != nil {
 			t.Fatal(err)
@@ -63,11 +62,11 @@ func TestAMistakenNameIsNeitherProgramNorModule(t *testing.T) {
 		"stauts": "status", "Status": "status", "statsu": "status", "relaod": "reload", "healthcheckk": "healthcheck", "ver": "",
 		"state": "", "mans": "", "mann": "man", "bash": "", "stat": "status", "./stauts": "", "stauts:app": "", "-stauts": "",
 	} {
-		if got := Mistaken([]string{word}, []string{"reload", "status", "healthcheck", "version", "man"}); got != want {
+		if got := Mistaken([]string{word}, []string{"reload", "status", "healthcheck", "version", "man"}, env); got != want {
 			t.Errorf("%s: %q, want %q", word, got, want)
 		}
 	}
-	if got := Mistaken(nil, []string{"reload"}); got != "" {
+	if got := Mistaken(nil, []string{"reload"}, env); got != "" {
 		t.Errorf("no words: %q", got)
 	}
 }

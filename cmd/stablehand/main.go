@@ -31,15 +31,15 @@ func run(words []string) int {
 	if len(errs) > 0 {
 		return refuseAs(config, stderr, errs...)
 	}
-	if name := entrypoint.Mistaken(words, commandNames()); name != "" {
-		return refuseAs(config, stderr, fmt.Errorf("%s is none of stablehand's commands, no program and no module: write stablehand %s",
-			words[0], entrypoint.Shown(append([]string{name}, words[1:]...))))
-	}
 	env, err := config.Environ(context.Background())
 	if err != nil {
 		return refuseAs(config, stderr, linesOf(err)...)
 	}
-	command, err := entrypoint.ReadCommand(words, config, entrypoint.GunicornArgs(env))
+	if name := entrypoint.Mistaken(words, commandNames(), env); name != "" {
+		return refuseAs(config, stderr, fmt.Errorf("%s is none of stablehand's commands, no program and no module: write stablehand %s",
+			words[0], entrypoint.Shown(append([]string{name}, words[1:]...))))
+	}
+	command, err := entrypoint.ReadCommand(words, config, env)
 	if err != nil {
 		return refuseAs(config, stderr, err)
 	}
