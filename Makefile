@@ -178,7 +178,7 @@ env-second:
 	@mkdir -p $(@D) && ln -sf ../certbot/bin/certbot $@
 
 $(EXAMPLES:%=env-example-%): env-example-%:
-	$(PYENV) $(PY)/example-$* $$(grep -v '^stablehand' examples/$*/requirements.txt)
+	$(PYENV) $(PY)/example-$* $$(cat examples/$*/requirements.txt)
 
 # What a release consists of, and how it is verified, is in docs/release.md. Its libraries
 # are a module of their own, and out of the program's go.mod.
