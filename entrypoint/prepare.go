@@ -241,7 +241,7 @@ func firstLook(stop context.Context, c Config, command Command, log *slog.Logger
 	long := time.AfterFunc(longLook, func() { log.Info("reading what is watched, before gunicorn starts") })
 	defer long.Stop()
 	o := c.WatchOptions(log)
-	o.LeaveOut, o.Kind = command.pidfiles(), kindOf
+	o.LeaveOut, o.Kind = command.pidfiles(), c.seldomMeant
 	w, err = watchAll(stop, o)
 	if !errors.Is(err, context.Canceled) {
 		return w, false, err

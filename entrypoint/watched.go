@@ -23,14 +23,16 @@ func sayWatched(c Config, begun watch.Begun, log *slog.Logger) {
 	}
 	log.Info("watching", "paths", strings.Join(paths, ","), "files", begun.Files, "mounts", strings.Join(begun.Mounts, ","))
 	for _, kind := range slices.Sorted(maps.Keys(begun.Kinds)) {
-		path := begun.Kinds[kind]
-		log.Warn(kind, "path", path,
-			"do", "watch less, or add "+ignorable(path)+" to "+Prefix+"WATCH_IGNORE, whose value replaces the default")
+		name := begun.Kinds[kind]
+		what, ignore := c.ignorable(kind, name)
+		log.Warn(what, "path", name,
+			"do", "watch less, or set "+Prefix+"WATCH_IGNORE="+strings.Join(append(slices.Clone(c.WatchIgnore), ignore), ","))
 	}
 }
 
 // What is seldom meant to begin a handoff.
 const (
+	watchedPackages    = "installed packages are watched: each one that is installed begins a handoff, while it is half installed, too"
 	watchedEnvironment = "a virtual environment is watched: each package that is installed begins a handoff, while it is half installed, too"
 	watchedDatabase    = "a database is watched: what the application writes begins a handoff"
 	watchedLog         = "a log is watched: each line that is written begins a handoff"
@@ -39,13 +41,39 @@ const (
 // databases are how files of databases end that live in one file.
 var databases = []string{".sqlite", ".sqlite3", ".db", ".db3", ".mdb", ".rdb"}
 
+// seldomMeant says by its name whether a file is one of those that WATCH leads to without
+// naming it: what an entry names is meant, and no WATCH_IGNORE holds for it.
+func (c Config) seldomMeant(entry, name string) string {
+	kind := kindOf(name)
+	named := slices.ContainsFunc(c.Watch, func(entry string) bool { return path.Clean(entry) == name })
+	if named || kind == kindOf(entry) || path.Base(name) == environmentFile && !isBelow(entry, path.Dir(name)) {
+		return ""
+	}
+	return kind
+}
+
+// environmentFile is in each virtual environment, and nowhere else.
+const environmentFile = "pyvenv.cfg"
+
+// isBelow says whether a name is below what an entry of WATCH has before any glob.
+func isBelow(entry, name string) bool {
+	if i := strings.IndexAny(entry, `*?[\`); i >= 0 {
+		entry = path.Dir(entry[:i] + "*")
+	}
+	entry = path.Clean(entry)
+	if entry == "." {
+		return name != "." && !path.IsAbs(name)
+	}
+	return strings.HasPrefix(name, strings.TrimSuffix(entry, "/")+"/")
+}
+
 // kindOf says by its name whether a file is one of those.
 func kindOf(name string) string {
 	base := path.Base(name)
 	ext := path.Ext(strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(base, "-journal"), "-wal"), "-shm"))
 	switch {
-	case base == "pyvenv.cfg", strings.Contains(name, "/site-packages/"):
-		return watchedEnvironment
+	case base == environmentFile, strings.Contains("/"+name+"/", "/site-packages/"):
+		return watchedPackages
 	case slices.Contains(databases, ext):
 		return watchedDatabase
 	case ext == ".log":
@@ -54,15 +82,25 @@ func kindOf(name string) string {
 	return ""
 }
 
-// ignorable is the name by which a file of those is to be ignored: that of the virtual
-// environment, or that of all such files.
-func ignorable(name string) string {
-	if kindOf(name) != watchedEnvironment {
+// ignorable says of a file of a kind what is to be told, and the name by which all such
+// files are to be ignored: for packages that of their virtual environment, where they
+// are in one, and it is below what is watched.
+func (c Config) ignorable(kind, name string) (what, ignore string) {
+	if kind != watchedPackages {
 		ext, _, _ := strings.Cut(path.Ext(name), "-")
-		return "*" + ext + "*"
+		return kind, "*" + ext + "*"
 	}
-	root, _, _ := strings.Cut(path.Dir(name), "/lib/")
-	return path.Base(root)
+	root := path.Dir(name)
+	if lib, _, in := strings.Cut(name, "/site-packages/"); in {
+		root = path.Dir(path.Dir(lib)) // lib is ROOT/lib/python3.12
+	}
+	if !seen(func() bool { return exists(path.Join(root, environmentFile)) }) {
+		return kind, "site-packages"
+	}
+	if !slices.ContainsFunc(c.Watch, func(entry string) bool { return isBelow(entry, root) }) {
+		return watchedEnvironment, "site-packages"
+	}
+	return watchedEnvironment, path.Base(root)
 }
 
 // shownFiles is how many files of a change are named.

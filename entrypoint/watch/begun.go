@@ -14,7 +14,7 @@ func (l *look) kindOf() {
 	if !l.first || l.dry || l.places.kind == nil {
 		return
 	}
-	kind := l.places.kind(l.name)
+	kind := l.places.kind(l.entryPath, l.name)
 	if kind == "" || l.kinds[kind] != "" {
 		return
 	}

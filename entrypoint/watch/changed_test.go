@@ -149,16 +149,16 @@ func TestTheFirstLookTellsWhatThereIs(t *testing.T) {
 	s.put("f.log", "1")
 	s.watch(Options{
 		Paths: []string{"d", "*.py", "f*", "none"},
-		Kind: func(name string) string {
+		Kind: func(of, name string) string {
 			if strings.HasSuffix(name, ".log") {
-				return "log"
+				return "log of " + of
 			}
 			return ""
 		},
 	})
 	s.put("d/later.log", "1")
 	s.changes()
-	want := Begun{Files: 5, Mounts: []string{mountPoint(s.dir)}, Kinds: map[string]string{"log": s.path("d/below/b.log")}}
+	want := Begun{Files: 5, Mounts: []string{mountPoint(s.dir)}, Kinds: map[string]string{"log of " + s.path("d"): s.path("d/below/b.log"), "log of " + s.path("f*"): s.path("f.log")}}
 	got := s.Begun()
 	got.Mounts = got.Mounts[:min(len(got.Mounts), 1)] // the marker may be elsewhere
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -47,6 +47,7 @@ type look struct {
 	files int      // how many files were looked at
 
 	kinds     map[string]string // of a first look: a name of each kind of file
+	entryPath string            // of the present entry, as it is written
 	name      string            // by which what is looked at is reached, as [File.Name] is
 	leaf      bool              // what was looked at last is a file
 	now, past reached           // past: at the look before
@@ -135,7 +136,7 @@ func (l *look) conclude() {
 // had, the digest that it had when it was last at rest.
 func (l *look) entry(e *entry) digest {
 	l.trees = make(map[inode]digest)
-	l.name = path.Clean(e.path)
+	l.entryPath, l.name = e.path, path.Clean(e.path)
 	d, err := l.leadsTo(e)
 	if err != nil {
 		l.keepReached(e)

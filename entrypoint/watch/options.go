@@ -41,9 +41,10 @@ type Options struct {
 	// events. 0 looks after events only.
 	Poll time.Duration
 
-	// Kind says of what kind a file is by its name, as [File.Name] is, or nothing:
-	// [Begun] has the first of each kind. It may be nil.
-	Kind func(name string) string
+	// Kind says of what kind a file is by the one of Paths that leads to it and its
+	// name, as [File.Name] is, or nothing: [Begun] has the first of each kind. It may
+	// be nil.
+	Kind func(of, name string) string
 
 	// Log gets warnings about what can't be watched as it should. Nil is
 	// [slog.Default].

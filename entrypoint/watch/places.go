@@ -28,7 +28,7 @@ const eventBuffer = 1024
 // for a file system: what may is left to the next look.
 type places struct {
 	ignore   []string
-	kind     func(name string) string
+	kind     func(of, name string) string
 	leaveOut []string
 	asking   *asking // that of the look
 
