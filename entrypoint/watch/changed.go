@@ -105,22 +105,48 @@ func (l *look) keepReached(e *entry) {
 	}
 }
 
-// replaced are the children of the directory that had the present name at the look
-// before, where it was another one.
-func (l *look) replaced(id inode) []child {
+// replaced says whether a directory is new under the present name, and returns the
+// children of the one that had it at the look before, if there was one.
+func (l *look) replaced(id inode) (old []child, other bool) {
 	l.now.dirs[l.name] = id
-	if was, known := l.past.dirs[l.name]; known && was != id {
-		return l.listed[was].children
+	was, known := l.past.dirs[l.name]
+	if !known {
+		return nil, l.newName != "" || l.moved
 	}
-	return nil
+	if was == id {
+		return nil, false
+	}
+	return l.listed[was].children, true
 }
 
-// turnedIn notes of children what is not as among those that had their place before.
+// turnedIn notes of a directory that is new under its name what is not as among those
+// that had the place of its children before. What is below it is noted by itself.
 func (l *look) turnedIn(old []child, list *listing) {
 	for _, c := range old {
 		if _, there := slices.BinarySearchFunc(list.children, c.name, child.compare); !there {
-			l.turned(c.name, c.digest, digest{})
+			l.lost(c.name, c.digest)
 		}
+	}
+	for _, c := range list.children {
+		if c.record.good() {
+			l.turned(c.name, childBefore(old, c.name), c.digest)
+		}
+	}
+}
+
+// lost notes that nothing is reached any more by a name below the present one: of a
+// directory, that none of its files is.
+func (l *look) lost(below string, was digest) {
+	if l.first || l.dry || l.changed.more {
+		return
+	}
+	list, known := l.listed[l.past.dirs[path.Join(l.name, below)]]
+	if !known {
+		l.turned(below, was, digest{})
+		return
+	}
+	for _, c := range list.children {
+		l.lost(path.Join(below, c.name), c.digest)
 	}
 }
 

@@ -61,6 +61,18 @@ func TestAChangeNamesItsFiles(t *testing.T) {
 			{"replaced", func(s *stage) { s.put("e", "3"); s.rename("e", "d/a") }, "d/a"},
 			{"two, and one that is written back", func(s *stage) { s.put("d/a", "4"); s.put("d/b", "2"); s.put("d/b", "1"); s.put("d/z", "1") }, "d/a, d/z"},
 			{"a directory", func(s *stage) { s.put("d/x/y/z", "1"); s.put("d/x/z", "1") }, "d/x/y/z, d/x/z"},
+			{"a directory that is renamed", func(s *stage) { s.rename("d/x", "d/w") }, "d/w/y/z, d/w/z, d/x/y/z gone, d/x/z gone"},
+			{"two that change places", func(s *stage) {
+				s.put("d/v/z", "2")
+				s.rename("d/w", "d/u")
+				s.rename("d/v", "d/w")
+			}, "d/u/y/z, d/u/z, d/w/y/z gone, d/w/z"},
+			{"one that is renamed over what another was", func(s *stage) {
+				s.rename("d/w", "d/t")
+				s.rename("d/u", "d/w")
+			}, "d/t/z, d/u/y/z gone, d/u/z gone, d/w/y/z, d/w/z"},
+			{"one that is emptied", func(s *stage) { s.remove("d/t/z") }, "d/t/z gone"},
+			{"one that is removed", func(s *stage) { s.remove("d/w") }, "d/w/y/z gone, d/w/z gone"},
 		}},
 		"of a file": {[]string{"d/a"}, func(s *stage) { s.put("d/a", "1") }, []step{
 			{"written", func(s *stage) { s.put("d/a", "2") }, "d/a"},

@@ -49,6 +49,7 @@ type look struct {
 	kinds     map[string]string // of a first look: a name of each kind of file
 	entryPath string            // of the present entry, as it is written
 	name      string            // by which what is looked at is reached, as [File.Name] is
+	moved     bool              // it is below a directory that has the name of another
 	leaf      bool              // what was looked at last is a file
 	now, past reached           // past: at the look before
 	changed   changed           // since the look before

@@ -50,7 +50,8 @@ func (l *look) tree(at node) (digest, error) {
 		list, ok = l.listed[id]
 	}
 	news, all := l.places.news(id)
-	old, moved := l.replaced(id), false
+	old, other := l.replaced(id)
+	moved := false
 	removed := at.stat.Nlink == 0 // and mounted here: no event tells, reading it does
 	switch {
 	case !ok || all || list.unread || removed:
@@ -72,14 +73,20 @@ func (l *look) tree(at node) (digest, error) {
 		}
 	case len(news) > 0:
 		list.children, moved = l.amend(at, list.children, news)
-	case list.files:
+	case list.files && !other:
 		l.lists[id], l.trees[id] = list, list.digest
 		return list.digest, nil
 	}
-	if l.update(at, &list, old) || moved {
+	outer := l.moved
+	l.moved = outer || other
+	changed := l.update(at, &list, old)
+	l.moved = outer
+	if changed || moved {
 		list.digest = sum(list.children)
 	}
-	l.turnedIn(old, &list)
+	if other {
+		l.turnedIn(old, &list)
+	}
 	l.lists[id], l.trees[id] = list, list.digest
 	return list.digest, nil
 }
@@ -191,8 +198,11 @@ func (l *look) named(dir node, c *child, before digest) digest {
 	c.came = false
 	l.leaf = false
 	d := l.child(dir, c)
-	if l.leaf || d == (digest{}) {
+	switch {
+	case l.leaf:
 		l.turned("", before, d)
+	case d == digest{}:
+		l.lost("", before)
 	}
 	if d != c.digest && c.record.inode != (inode{}) {
 		l.wrote(join(dir.path, c.name))

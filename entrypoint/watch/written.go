@@ -58,7 +58,7 @@ func (l *look) wrote(path string) {
 // leaves notes that a name is not there any more.
 func (l *look) leaves(dir node, c child) {
 	l.remember(c)
-	l.turned(c.name, c.digest, digest{})
+	l.lost(c.name, c.digest)
 	l.leftName(join(dir.path, c.name))
 }
 
