@@ -69,7 +69,7 @@ func buildPackage(from source, kind string, t target, items []item, sources []st
 	if err != nil {
 		return err
 	}
-	file, err := os.Create(filepath.Join(dist, packager.ConventionalFileName(info)))
+	file, err := os.Create(filepath.Join(dist, fileName(packager, info)))
 	if err != nil {
 		return err
 	}
@@ -78,6 +78,12 @@ func buildPackage(from source, kind string, t target, items []item, sources []st
 		return err
 	}
 	return file.Close()
+}
+
+// fileName is what a kind of package is called, with no ~, which the version of a candidate
+// has: GitHub would publish the file under another name than SHA256SUMS has.
+func fileName(packager nfpm.Packager, info *nfpm.Info) string {
+	return strings.ReplaceAll(packager.ConventionalFileName(info), "~", ".")
 }
 
 // describe says what the program is: in one line where a kind has no more.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goreleaser/nfpm/v2"
+
 	"github.com/stablehand/stablehand/internal/docker"
 )
 
@@ -21,6 +23,22 @@ var inAll = []string{
 	"/usr/share/bash-completion/completions/stablehand",
 	"/usr/share/fish/vendor_completions.d/stablehand.fish",
 	"/usr/share/man/man1/stablehand.1.gz",
+}
+
+// GitHub replaces other characters in the names of a release's files.
+func TestACandidatesPackagesHaveNamesThatGitHubKeeps(t *testing.T) {
+	for kind, want := range map[string]string{
+		"deb": "stablehand_1.0.0.rc1_amd64.deb", "rpm": "stablehand-1.0.0.rc1-1.x86_64.rpm", "apk": "stablehand_1.0.0_rc1_x86_64.apk",
+	} {
+		packager, err := nfpm.Get(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info := nfpm.WithDefaults(&nfpm.Info{Name: "stablehand", Version: "1.0.0-rc1", Arch: "amd64"})
+		if got := fileName(packager, info); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
 }
 
 // whatDpkgDoes is what a user of Debian would type.
