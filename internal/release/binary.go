@@ -33,15 +33,22 @@ var targets = []target{
 // binary is the file that was built for a target.
 func (t target) binary() string { return filepath.Join(dist, "stablehand-linux-"+t.name) }
 
+// environ is the environment of a build: nothing in it that decides what comes out is the
+// builder's. GOENV keeps out what go env -w has written: it would count wherever a
+// variable is empty.
+func (t target) environ() []string {
+	return append(os.Environ(), "GOENV=off", "GOFLAGS=-trimpath", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off", "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+t.goarch, t.env)
+}
+
 // buildBinaries builds one for each target.
 func buildBinaries(from source) error {
 	const of = "-X github.com/stablehand/stablehand/internal/version."
 	flags := strings.Join([]string{"-s", of + "version=" + from.version, of + "commit=" + from.commit, of + "date=" + from.date()}, " ")
 	for _, t := range targets {
 		// Without what Go would read of git: that is not the same in a clone with other
-		// tags. GOFLAGS is not empty, since then what go env -w has written would count.
+		// tags.
 		cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags="+flags, "-o", t.binary(), "./cmd/stablehand")
-		cmd.Env = append(os.Environ(), "GOFLAGS=-trimpath", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off", "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+t.goarch, t.env)
+		cmd.Env = t.environ()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building for %s: %w\n%s", t.name, err, out)
 		}

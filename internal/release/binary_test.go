@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -35,6 +36,22 @@ func TestEachBinaryIsStaticAndForItsMachine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a builder has set, be it by go env -w, changes no byte.
+func TestNothingOfTheBuildersEnvironmentDecides(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "env")
+	if err := os.WriteFile(file, []byte("GOEXPERIMENT=synchashtriemap\nGOFLAGS=-race\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOENV", file)
+	t.Setenv("GOFLAGS", "")
+	cmd := exec.Command("go", "env", "GOEXPERIMENT", "GOFLAGS")
+	cmd.Env = here(t).environ()
+	out, err := cmd.Output()
+	if want := "\n-trimpath\n"; err != nil || string(out) != want {
+		t.Errorf("got %q, want %q (%v)", out, want, err)
 	}
 }
 
