@@ -150,7 +150,7 @@ func ReadConfig(environ []string) (Config, []error) {
 		delete(values, key(field))
 	}
 	if len(c.EnvFile) > 0 && len(c.Bind) == 0 && len(errs) == 0 {
-		errs = append(errs, fmt.Errorf("%sENV_FILE=%q: gunicorn's own successors have its environment for ever: set %[1]sBIND, too", Prefix, strings.Join(c.EnvFile, ",")))
+		errs = append(errs, fmt.Errorf("%sENV_FILE=%q: it needs %[1]sBIND, without which a new gunicorn has the environment of the one before it", Prefix, strings.Join(c.EnvFile, ",")))
 	}
 	for name, value := range values {
 		if !kubernetesLink(name, value) {

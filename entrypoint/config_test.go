@@ -71,7 +71,7 @@ func addresses(t *testing.T, texts ...string) (list Addresses) {
 func TestConfigTellsWhatBindAndItsFilesNeed(t *testing.T) {
 	for environ, want := range map[string]string{
 		"STABLEHAND_BIND=8000":              `STABLEHAND_BIND="8000": want addresses, such as 0.0.0.0:8000, [::]:8000 or unix:/run/app.sock, with commas between them`,
-		"STABLEHAND_ENV_FILE=/etc/app.env":  `STABLEHAND_ENV_FILE="/etc/app.env": gunicorn's own successors have its environment for ever: set STABLEHAND_BIND, too`,
+		"STABLEHAND_ENV_FILE=/etc/app.env":  `STABLEHAND_ENV_FILE="/etc/app.env": it needs STABLEHAND_BIND, without which a new gunicorn has the environment of the one before it`,
 		"STABLEHAND_BIND=127.0.0.1:0,:8000": `STABLEHAND_BIND="127.0.0.1:0,:8000": want addresses, such as 0.0.0.0:8000, [::]:8000 or unix:/run/app.sock, with commas between them`,
 	} {
 		if _, errs := ReadConfig([]string{environ}); len(errs) != 1 || errs[0].Error() != want {

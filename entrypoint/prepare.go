@@ -271,7 +271,7 @@ func listen(c Config, a answers, log *slog.Logger) (*control.Server, error) {
 	case err != nil && c.Control != "":
 		return nil, fmt.Errorf("%sCONTROL: %w", Prefix, err)
 	case err == nil && c.Control == "" && !control.Usual(socket.Addr()):
-		log.Info("another stablehand of this user runs: the control socket is beside that one's", "control", socket.Addr(),
+		log.Info("another stablehand of this user runs: the control socket is beside that one's", "control", socket.Addr().String(),
 			"do", "to ask this one: "+Prefix+"CONTROL="+socket.Addr().String()+" stablehand status")
 	case err != nil:
 		log.Warn("no control socket: reload, status and healthcheck will find nobody",

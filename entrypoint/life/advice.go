@@ -24,7 +24,7 @@ func advice(err error, lines string) string {
 	case toldBySomebody(err):
 		return whoTells
 	case errors.As(err, &starved) && starved.OutOfMemory():
-		return whenOOMKilled
+		return whenKilled
 	case errors.Is(err, errExits):
 		return "look for sys.exit(), exit() or the like in what is loaded"
 	case errors.As(err, &advised):

@@ -50,6 +50,7 @@ var errNoRoom = errors.New("no room")
 type noRoom struct {
 	status.Memory
 	limit time.Duration // for which it was waited; 0 where fewer workers were of no use
+	room  Room          // what was done about it
 }
 
 func (n noRoom) Error() string {
@@ -62,7 +63,12 @@ func (n noRoom) Error() string {
 func (noRoom) Unwrap() error { return errNoRoom }
 
 // Advice is what can be done about it.
-func (noRoom) Advice(string) string { return whenNoRoom }
+func (n noRoom) Advice(string) string {
+	if n.room == Shrink {
+		return moreMemory
+	}
+	return moreMemory + "; STABLEHAND_MEMORY=shrink takes workers of the old generation down meanwhile"
+}
 
 // guessed is why nothing is made of figures that are too high: what processes share counts
 // for each of them.
@@ -72,11 +78,12 @@ func (g guessed) Error() string {
 	return fmt.Sprintf("what gunicorn's processes share cannot be looked at, so that they take %s at the most; %s free, by %s", size(g.Takes), size(g.Free), g.Limit)
 }
 
-// whenNoRoom is what can be done where two generations need more memory than there is.
-const whenNoRoom = "give the container more memory, or gunicorn fewer workers; STABLEHAND_MEMORY=shrink takes workers of the old generation down meanwhile, off goes on without a look"
-
-// whenOOMKilled is what can be done where the kernel has killed for want of memory.
-const whenOOMKilled = "give the container more memory, or gunicorn fewer workers; with STABLEHAND_MEMORY=wait or shrink a handoff begins only where there is room for another generation"
+// moreMemory is what can be done where two generations need more memory than there is,
+// and whenKilled where the kernel kills for that, or may.
+const (
+	moreMemory = "give the container more memory, or gunicorn fewer workers"
+	whenKilled = moreMemory + "; with STABLEHAND_MEMORY=wait or shrink a handoff begins only where there is room for another generation"
+)
 
 // size is a number of bytes, for a log.
 func size(bytes int64) string { return fmt.Sprintf("%dMiB", (bytes+1<<19)>>20) }
@@ -117,7 +124,7 @@ func (l *Life) makeRoom(ctx context.Context, old *generation) (taken int, err er
 	}
 	if l.settings.Room == Warn {
 		l.note(func() {
-			l.log.Warn("no room in memory for two generations: the kernel may kill either, or the container", l.aboutRoom(now, whenNoRoom)...)
+			l.log.Warn("no room in memory for two generations: the kernel may kill either, or the container", l.aboutRoom(now, whenKilled)...)
 		})
 		return 0, nil
 	}
@@ -189,7 +196,7 @@ func (l *Life) awaitRoom(ctx context.Context, old *generation, now status.Memory
 			if err := context.Cause(waiting); !errors.Is(err, errNoRoom) {
 				return taken, err
 			}
-			return taken, noRoom{now, limit}
+			return taken, noRoom{now, limit, l.settings.Room}
 		}
 		// Not before a pause: a signal that was kept until now is on its way.
 		if l.settings.Room == Shrink && !leaving && all > 1 {
@@ -215,7 +222,7 @@ func (l *Life) awaitRoom(ctx context.Context, old *generation, now status.Memory
 		case small.IsZero():
 			small = time.Now()
 		case time.Since(small) >= smallFor:
-			return taken, noRoom{Memory: now}
+			return taken, noRoom{Memory: now, room: l.settings.Room}
 		}
 	}
 }

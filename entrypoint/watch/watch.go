@@ -32,7 +32,8 @@ type Change struct {
 	Since time.Time
 }
 
-// File is a file whose content has changed.
+// File is a file whose content has changed. It is a directory only where another name
+// below the same one of [Options.Paths] leads to that, too: its files are told by one name.
 type File struct {
 	Name string // as one of [Options.Paths] leads to it, or matches it, and symlinks in that are not followed
 	Gone bool   // there is none of that name any more

@@ -42,7 +42,7 @@ func TestEachBinaryIsStaticAndForItsMachine(t *testing.T) {
 // What a builder has set, be it by go env -w, changes no byte.
 func TestNothingOfTheBuildersEnvironmentDecides(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "env")
-	if err := os.WriteFile(file, []byte("GOEXPERIMENT=synchashtriemap\nGOFLAGS=-race\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("GOEXPERIMENT=jsonv2\nGOFLAGS=-race\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("GOENV", file)
