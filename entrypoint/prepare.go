@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -241,7 +242,7 @@ func firstLook(stop context.Context, c Config, command Command, log *slog.Logger
 	long := time.AfterFunc(longLook, func() { log.Info("reading what is watched, before gunicorn starts") })
 	defer long.Stop()
 	o := c.WatchOptions(log)
-	o.LeaveOut, o.Kind = command.pidfiles(), c.seldomMeant
+	o.LeaveOut, o.Kind = slices.Concat(command.pidfiles(), outputs()), c.seldomMeant
 	w, err = watchAll(stop, o)
 	if !errors.Is(err, context.Canceled) {
 		return w, false, err
@@ -256,6 +257,17 @@ func watchAll(ctx context.Context, o watch.Options) (w watching, err error) {
 	}
 	w.Resolver, err = watch.NewResolver(ctx, o)
 	return w, err
+}
+
+// outputs are the files that our own log and gunicorn's lines go to: what is said of a
+// change is none.
+func outputs() (patterns []string) {
+	for _, fd := range []int{1, 2} {
+		if name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && path.IsAbs(name) {
+			patterns = append(patterns, watch.Literal(name))
+		}
+	}
+	return patterns
 }
 
 // longLook is how long the first look may take without a word.
