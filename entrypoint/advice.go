@@ -31,6 +31,24 @@ func whenNotRun(argv []string, err error) string {
 	return ""
 }
 
+// servers are other web servers of Python, by the option of gunicorn's that does the same.
+var servers = map[string]string{
+	"uvicorn": asgi, "fastapi": asgi, "hypercorn": asgi, "daphne": asgi, "granian": asgi,
+	"uwsgi": "", "waitress-serve": "",
+}
+
+const asgi = " --worker-class=uvicorn_worker.UvicornWorker"
+
+// whenAnother is what to do about a command that is to be handed over, and is another
+// server; empty where it is none.
+func (c Command) whenAnother() string {
+	option, is := servers[path.Base(c.Argv[0])]
+	if !is || !c.Managed || c.Named {
+		return ""
+	}
+	return "write stablehand MODULE:APPLICATION" + option + ", with gunicorn's own options, or run this without " + Prefix + "WATCH and " + Prefix + "BIND"
+}
+
 // whenNoProgram is for a first word that is no program: gunicorn where it is not
 // installed, a file of Python, or a module that is not where modules are looked for.
 func whenNoProgram(argv []string) string {

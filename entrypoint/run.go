@@ -134,6 +134,9 @@ func stoppedBeforeStart(signals <-chan os.Signal, log *slog.Logger) int {
 
 func starting(command Command, log *slog.Logger) {
 	log.Info("starting", "words", Shown(command.Argv), "managed", command.Managed)
+	if do := command.whenAnother(); do != "" {
+		log.Warn("handoffs are gunicorn's alone: this command gets none", "do", do)
+	}
 }
 
 // start starts a managed command with our own environment and standard files, but
