@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"os/exec"
@@ -41,21 +42,23 @@ func TestAsOrdinaryUser(t *testing.T) {
 	}
 	home := filepath.Join(tempDir, "nobody")
 	test := filepath.Join(home, "test")
-	if err := os.Mkdir(home, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(filepath.Join(home, "testdata"), os.DirFS("testdata")); err != nil {
+	here := filepath.Join(home, "cmd/stablehand") // from where the documents are where they are from here
+	if err := errors.Join(
+		os.MkdirAll(here, 0o755),
+		os.CopyFS(filepath.Join(here, "testdata"), os.DirFS("testdata")),
+		os.CopyFS(filepath.Join(home, "docs"), os.DirFS("../../docs")),
+	); err != nil {
 		t.Fatal(err)
 	}
 	copyProgram(t, test)
-	if err := os.Chown(home, nobody, nobody); err != nil {
+	if err := errors.Join(os.Chown(home, nobody, nobody), os.Chown(here, nobody, nobody)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	run := exec.CommandContext(ctx, test, "-test.run="+asUserTests(), "-test.v", "-test.timeout=19m",
 		"-test.parallel="+flag.Lookup("test.parallel").Value.String())
-	run.Dir = home
+	run.Dir = here
 	run.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home,
 		envBinary+"="+stablehand, envPython+"="+filepath.Dir(filepath.Dir(bin)))
 	run.SysProcAttr = &syscall.SysProcAttr{
