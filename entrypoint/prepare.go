@@ -7,16 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stablehand/stablehand/entrypoint/control"
-	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/life"
 	"github.com/stablehand/stablehand/entrypoint/systemd"
-	"github.com/stablehand/stablehand/entrypoint/watch"
 	"github.com/stablehand/stablehand/reaper"
 )
 
@@ -178,36 +174,12 @@ func (c closers) close() {
 	}
 }
 
-// whatForeign is the error of a pidfile, with the words of another command's
-// gunicorn that it names.
-func whatForeign(err error) error {
-	var foreign *gunicorn.ForeignError
-	if errors.As(err, &foreign) && len(foreign.Words) > 0 {
-		return fmt.Errorf("%w: %s", err, Shown(foreign.Words))
-	}
-	return err
-}
-
-// errTaken is the error of a gunicorn that another stablehand runs.
-var errTaken = errors.New("looked after by another stablehand")
-
 // whenTaken is what to do about an address that another stablehand has.
 func whenTaken(err error) []any {
 	if !errors.Is(err, errTaken) {
 		return nil
 	}
 	return []any{"do", "stop that one, or set another " + Prefix + "BIND"}
-}
-
-// whenForeign is what to do about a pidfile that is another process's.
-func whenForeign(err error) []any {
-	if errors.Is(err, errTaken) {
-		return []any{"do", "stop that one, or have --pid name another file"}
-	}
-	if !errors.As(err, new(*gunicorn.ForeignError)) {
-		return nil
-	}
-	return []any{"do", "remove the file if it is stale; else stop that process, or have --pid name another file"}
 }
 
 // whenShared is what to do about a socket that is another stablehand's.
@@ -228,50 +200,6 @@ func relay[From, To any](from <-chan From, said func(From) To) <-chan To {
 	}()
 	return to
 }
-
-// watching is all that is known of what is watched.
-type watching struct {
-	*watch.Watcher
-	*watch.Resolver
-}
-
-// firstLook begins to watch. It comes before gunicorn's own look, so that no
-// change is missed, unless a file system does not answer. A stop ends it, and is
-// still there for who reads the signals; nothing is watched then.
-func firstLook(stop context.Context, c Config, command Command, log *slog.Logger) (w watching, stopped bool, err error) {
-	long := time.AfterFunc(longLook, func() { log.Info("reading what is watched, before gunicorn starts") })
-	defer long.Stop()
-	o := c.WatchOptions(log)
-	o.LeaveOut, o.Kind = slices.Concat(command.pidfiles(), outputs()), c.seldomMeant
-	w, err = watchAll(stop, o)
-	if !errors.Is(err, context.Canceled) {
-		return w, false, err
-	}
-	w, err = watchAll(context.Background(), watch.Options{Log: log})
-	return w, true, err
-}
-
-func watchAll(ctx context.Context, o watch.Options) (w watching, err error) {
-	if w.Watcher, err = watch.New(ctx, o); err != nil {
-		return w, err
-	}
-	w.Resolver, err = watch.NewResolver(ctx, o)
-	return w, err
-}
-
-// outputs are the files that our own log and gunicorn's lines go to: what is said of a
-// change is none.
-func outputs() (patterns []string) {
-	for _, fd := range []int{1, 2} {
-		if name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && path.IsAbs(name) {
-			patterns = append(patterns, watch.Literal(name))
-		}
-	}
-	return patterns
-}
-
-// longLook is how long the first look may take without a word.
-const longLook = time.Second
 
 // listen begins to answer an operator. Without a socket that nobody asked for
 // a container can live.
@@ -298,72 +226,4 @@ func listen(c Config, a answers, log *slog.Logger) (*control.Server, error) {
 		log.Info("listening", "http", address.Addr())
 	}
 	return control.Serve(a, socket, address, log), nil
-}
-
-// adopted is a gunicorn that was started by an earlier stablehand, and what that
-// has kept of it.
-type adopted struct {
-	*gunicorn.Adopted
-	content life.Content
-}
-
-// adopt takes over the gunicorn to which the pidfile leads; it returns nil where
-// there is none.
-func adopt(c Config, command Command, r *reaper.Reaper) (*adopted, error) {
-	if command.Pidfile == "" {
-		return nil, nil
-	}
-	kept := readKept(command.Pidfile)
-	if kept.lives() && kept.By.lives() && kept.By.PID != os.Getpid() {
-		return nil, fmt.Errorf("pidfile %s names process %d, which is %w, process %d", command.Pidfile, kept.PID, errTaken, kept.By.PID)
-	}
-	served := kept.of(command.identity().Digest())
-	found, err := gunicorn.Adopt(r, command.Pidfile, command.identity(), served)
-	if err != nil || found == nil {
-		return nil, err
-	}
-	a := &adopted{Adopted: found}
-	if found.Is(served) {
-		a.content = kept.content(watchDigest(c))
-	}
-	return a, nil
-}
-
-// adoptLasting is adopt, but for a gunicorn that is leaving, with nothing that
-// comes after it: it waits for its end, since nothing serves then. A stop ends the
-// wait, and is the life's.
-func adoptLasting(stop context.Context, c Config, command Command, r *reaper.Reaper, log *slog.Logger) (*adopted, error) {
-	for said := false; ; {
-		found, err := adopt(c, command, r)
-		if err != nil || found == nil || found.Retiring != nil || !found.Leaving() {
-			return found, err
-		}
-		if !said {
-			said = true
-			log.Info("a gunicorn of this command has been told to end: another one is started when it has", "pid", found.PID(), "serving", 0)
-		}
-		select {
-		case <-found.Done():
-		case <-time.After(leavingAgain): // should it have looked so without leaving
-		case <-stop.Done():
-			return found, nil
-		}
-	}
-}
-
-// leavingAgain is the pause between two looks at whether a gunicorn is leaving.
-const leavingAgain = 2 * time.Second
-
-// begins is what a life begins with.
-func (a *adopted) begins(pidfile string, log *slog.Logger) *life.Adopted {
-	first := &life.Adopted{Generation: master{a.Master}, Content: a.content}
-	number := 1
-	if a.Retiring != nil {
-		first.Retiring = master{a.Retiring}
-		number = 2
-		log.Info("an old generation is leaving", "generation", 1, "pid", a.Retiring.PID())
-	}
-	log.Info("adopted a running gunicorn", "generation", number, "pid", a.PID(), "pidfile", pidfile)
-	warn(a.Master, number, log)
-	return first
 }

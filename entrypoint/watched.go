@@ -1,12 +1,16 @@
 package entrypoint
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stablehand/stablehand/entrypoint/life"
 	"github.com/stablehand/stablehand/entrypoint/watch"
@@ -126,3 +130,47 @@ func changed(c watch.Change) life.Change {
 	}
 	return life.Change{Paths: c.Paths, Files: files, Content: life.Content(c.Content), Since: c.Since}
 }
+
+// watching is all that is known of what is watched.
+type watching struct {
+	*watch.Watcher
+	*watch.Resolver
+}
+
+// firstLook begins to watch. It comes before gunicorn's own look, so that no
+// change is missed, unless a file system does not answer. A stop ends it, and is
+// still there for who reads the signals; nothing is watched then.
+func firstLook(stop context.Context, c Config, command Command, log *slog.Logger) (w watching, stopped bool, err error) {
+	long := time.AfterFunc(longLook, func() { log.Info("reading what is watched, before gunicorn starts") })
+	defer long.Stop()
+	o := c.WatchOptions(log)
+	o.LeaveOut, o.Kind = slices.Concat(command.pidfiles(), outputs()), c.seldomMeant
+	w, err = watchAll(stop, o)
+	if !errors.Is(err, context.Canceled) {
+		return w, false, err
+	}
+	w, err = watchAll(context.Background(), watch.Options{Log: log})
+	return w, true, err
+}
+
+func watchAll(ctx context.Context, o watch.Options) (w watching, err error) {
+	if w.Watcher, err = watch.New(ctx, o); err != nil {
+		return w, err
+	}
+	w.Resolver, err = watch.NewResolver(ctx, o)
+	return w, err
+}
+
+// outputs are the files that our own log and gunicorn's lines go to: what is said of a
+// change is none.
+func outputs() (patterns []string) {
+	for _, fd := range []int{1, 2} {
+		if name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && path.IsAbs(name) {
+			patterns = append(patterns, watch.Literal(name))
+		}
+	}
+	return patterns
+}
+
+// longLook is how long the first look may take without a word.
+const longLook = time.Second

@@ -46,14 +46,8 @@ type ledger struct {
 	soaking tally         // since it was ready
 	unknown int           // ended since it was ready, and nobody knows how
 
-	killings func() int64 // for want of memory, since the last call; nil before the first look at a master that lives
-	killed   int64        // of these, those of which nobody knows yet who it was
-	killedAt time.Time    // when the last of them was seen
+	killings killings
 }
-
-// diesIn is how long a process may take to end that the kernel has killed for want of
-// memory: until then the kernel has to give back what it had. Who ends later was none.
-const diesIn = 5 * time.Second
 
 // worker is a child of the master that runs its program: a worker, or the one
 // that has the dirty workers.
@@ -84,11 +78,9 @@ func (l *ledger) look(m *Master, beating bool) (came bool, err error) {
 		if children, err = proc.Children(m.PID()); err != nil {
 			return false, err
 		}
-		if l.killings == nil {
-			l.killings = proc.CountKillings(m.PID()).More
-		}
+		l.killings.countFor(m.PID())
 	}
-	l.lookAtKillings() // the kernel counts them before they end
+	l.killings.look()  // the kernel counts them before they end
 	early := !l.forked // then who is new may have come before all workers
 	if early && slices.ContainsFunc(children, l.isNew) {
 		if l.forked, err = m.hasForked(); err != nil { // after its children, see there
@@ -264,42 +256,12 @@ func (l *ledger) end(how reaper.Status) {
 	case !how.Known() && l.ready:
 		l.unknown++
 	default:
-		e := ending{how, l.oomKilled(how)}
+		e := ending{how, l.killings.took(how)}
 		l.lost.add(e)
 		if l.ready {
 			l.soaking.add(e)
 		}
 	}
-}
-
-// lookAtKillings notes how many the kernel has killed, and forgets those that have ended
-// and were none of ours.
-func (l *ledger) lookAtKillings() {
-	now := time.Now()
-	if now.Sub(l.killedAt) > diesIn {
-		l.killed = 0
-	}
-	if l.killings == nil {
-		return
-	}
-	if more := l.killings(); more > 0 {
-		l.killed, l.killedAt = l.killed+more, now
-	}
-}
-
-// oomKilled says whether a process that has ended was killed by the kernel for want of
-// memory: it may have been by SIGKILL, and there is a killing of the last seconds of which
-// nobody knows yet who it was. That may have been another generation's process, and this
-// one somebody else's victim at the same time.
-func (l *ledger) oomKilled(how reaper.Status) bool {
-	if how.Known() && how.Signal() != unix.SIGKILL {
-		return false
-	}
-	if l.lookAtKillings(); l.killed == 0 {
-		return false
-	}
-	l.killed--
-	return true
 }
 
 // isReady notes that the generation is ready, with all its workers.
@@ -387,5 +349,5 @@ func (m *Master) explain(err error) error {
 func (l *ledger) masterKilled(how reaper.Status) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.oomKilled(how)
+	return l.killings.took(how)
 }

@@ -201,7 +201,7 @@ func TestAsManyAreOutOfMemoryAsTheKernelHasKilled(t *testing.T) {
 	r := newReaper(t)
 	killed, one := ended(t, r, "kill -9 $$"), ended(t, r, "exit 1")
 	counted := int64(0)
-	l := ledger{killings: func() int64 { defer func() { counted = 0 }(); return counted }}
+	l := ledger{killings: killings{more: func() int64 { defer func() { counted = 0 }(); return counted }}}
 	end := func(how reaper.Status, more int64) { counted += more; l.end(how) }
 	end(killed, 0)
 	end(one, 2) // of which it is none
@@ -222,7 +222,7 @@ func TestAsManyAreOutOfMemoryAsTheKernelHasKilled(t *testing.T) {
 // Whom the kernel has killed was perhaps no worker.
 func TestWhoEndsLaterIsNotOutOfMemory(t *testing.T) {
 	killed := ended(t, newReaper(t), "kill -9 $$")
-	l := ledger{killings: func() int64 { return 0 }, killed: 1, killedAt: time.Now().Add(-diesIn - time.Second)}
+	l := ledger{killings: killings{more: func() int64 { return 0 }, left: 1, at: time.Now().Add(-diesIn - time.Second)}}
 	l.end(killed)
 	if w := l.figures(); w.Lost != 1 || w.OOMKilled != 0 {
 		t.Errorf("%+v, want one that was lost, and not for want of memory", w)
