@@ -24,6 +24,9 @@ func TestSoakEndsWithTheFirstWorkerThatIsLost(t *testing.T) {
 		t.Errorf("%v, want ErrLost and the signal", err)
 	}
 	t.Logf("told after %v", time.Since(begun))
+	if err := m.Soak(t.Context(), 0); !errors.Is(err, ErrLost) {
+		t.Errorf("%v where there is no time for it, want ErrLost", err)
+	}
 	if err := m.Soak(t.Context(), time.Hour); !errors.Is(err, ErrLost) {
 		t.Errorf("%v for a worker that was lost before, want ErrLost", err)
 	}
