@@ -144,6 +144,7 @@ func (l *Life) Reload(ctx context.Context) (<-chan status.Handoff, error) {
 		}
 		f.tell(status.Handoff{Step: status.Wait, Since: time.Now(), Reason: "reload", WaitsFor: l.task()})
 		l.follow(f)
+		l.settle()
 	})
 	if err = errors.Join(err, refused); err != nil {
 		return nil, err
@@ -160,6 +161,7 @@ func (l *Life) ReloadSoon(ctx context.Context) error {
 	err := l.ask(ctx, func() {
 		if refused = l.refuses(); refused == nil {
 			l.request("reload", 0)
+			l.settle()
 		}
 	})
 	return errors.Join(err, refused)

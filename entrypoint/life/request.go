@@ -19,6 +19,8 @@ type requested struct {
 	at        time.Time // the earliest that any of those wants it
 	followers []follower
 	asked     time.Time // when the first follower asked
+	until     time.Time // how long it waits for what is watched; zero where nobody has asked
+	unsettled bool      // that is not known to be at rest, or was not told yet
 }
 
 // why is the reason that is told: of those whose time has come, if there are any.
@@ -52,6 +54,9 @@ func (l *Life) changed(change Change) {
 		l.pause = 0
 	}
 	l.request("content changed", max(pause, l.jitter()))
+	if l.next != nil {
+		l.next.unsettled = false
+	}
 }
 
 // attrs are those of its line in the log: the paths, and the files behind them where
@@ -141,7 +146,7 @@ func (l *Life) due() <-chan time.Time {
 	if l.next == nil || l.cancel != nil || l.serving == nil || l.serving.ended || l.late.left() != nil || l.drain.ending() {
 		return nil
 	}
-	return time.After(time.Until(l.next.when()))
+	return time.After(max(time.Until(l.next.when()), time.Until(l.next.settled())))
 }
 
 // retry plans the next try of the handoff that has just failed, unless a change

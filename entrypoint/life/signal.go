@@ -60,6 +60,7 @@ func (l *Life) order(sig Signal) {
 	case HUP, USR2:
 		l.log.Info("handoff asked for", "by", sig)
 		l.request(string(sig), 0)
+		l.settle()
 	case USR1:
 		if l.serving != nil {
 			for _, g := range l.generations() {
