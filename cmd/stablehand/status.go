@@ -75,7 +75,7 @@ func ask(ctx context.Context, asJSON bool) ([]byte, error) {
 		return text.Bytes(), err
 	}
 	now, err := client.Status(ctx)
-	printStatus(&text, now, time.Now(), colours(os.Stdout))
+	printStatus(&text, now, time.Now(), whereLines(now.PID), colours(os.Stdout))
 	return text.Bytes(), err
 }
 
@@ -145,8 +145,8 @@ func fit(text string, columns, rows int) string {
 	return strings.Join(lines, "")
 }
 
-// printStatus prints how things stand, for people.
-func printStatus(out io.Writer, s status.Status, now time.Time, p palette) {
+// printStatus prints how things stand, for people; lines is where gunicorn's own are.
+func printStatus(out io.Writer, s status.Status, now time.Time, lines string, p palette) {
 	text, colour := verdict(s)
 	fmt.Fprintf(out, "%s\n\n", p.paint(colour, text))
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -176,6 +176,9 @@ func printStatus(out io.Writer, s status.Status, now time.Time, p palette) {
 	}
 	if h := s.LastHandoff; h != nil {
 		printLast(row, *h, now, p)
+		if h.Outcome == status.RolledBack {
+			row("", "gunicorn's own lines are %s", lines)
+		}
 	}
 	if s.Next != nil {
 		row("next handoff", "%s, reason: %s", when(s.Next.At, now), s.Next.Reason)

@@ -124,6 +124,7 @@ last handoff  generation 2 to 3, reason: content changed
               ended 8.00s ago, at 2026-01-02 11:59:52
               successor started, 0.04s
               rolled back in step warm after 0.50s: exit code 3 (a worker failed to boot)
+              gunicorn's own lines are in the log
 next handoff  in 2.00s, reason: retry
 since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
 watched       /etc/app, 3 files
@@ -158,7 +159,7 @@ since start   1 handed off, 0 rolled back, 3 zombies reaped, 0 watch errors
 			defer func(was *time.Location) { time.Local = was }(time.Local)
 			time.Local = time.UTC
 			var out bytes.Buffer
-			printStatus(&out, test.status, noon, false)
+			printStatus(&out, test.status, noon, "in the log", false)
 			if diff := cmp.Diff(test.want[1:], out.String()); diff != "" {
 				t.Error(diff)
 			}
