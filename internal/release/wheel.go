@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,9 +33,11 @@ func buildWheels(from source) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dist, w.File()), content, 0o644); err != nil {
+		file := filepath.Join(dist, w.File())
+		if err := os.WriteFile(file, content, 0o644); err != nil {
 			return err
 		}
+		fmt.Println(file)
 	}
 	return nil
 }
