@@ -29,6 +29,18 @@ func (p proc) String() string {
 
 func (p proc) zombie() bool { return p.state == "Z" || p.state == "X" }
 
+// over says whether a process has ended with all of its threads: the first of them may be
+// a zombie while others still hold its files open.
+func over(pid int) bool {
+	dir := fmt.Sprintf("/proc/%d", pid)
+	p, err := readProc(dir)
+	if err != nil {
+		return true
+	}
+	threads, err := os.ReadDir(filepath.Join(dir, "task"))
+	return p.zombie() && err == nil && len(threads) <= 1
+}
+
 // gunicorn says whether this is a master or a worker.
 func (p proc) gunicorn() bool {
 	return strings.HasPrefix(p.comm, "gunicorn") || strings.HasPrefix(p.comm, "python") && strings.Contains(p.line, "gunicorn")

@@ -299,7 +299,7 @@ func (p *program) end() error {
 	}
 	// The kernel lets a PID 1 end after every other process of its namespace.
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(look) {
-		if first, err := readProc(fmt.Sprintf("/proc/%d", p.first)); err != nil || first.zombie() {
+		if over(p.first) {
 			return nil
 		}
 	}

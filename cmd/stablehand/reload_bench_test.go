@@ -199,7 +199,7 @@ func (r *reloaded) signal(b *testing.B, pid int, sig unix.Signal) {
 // waitGone waits until a process has ended.
 func (r *reloaded) waitGone(b *testing.B, pid int) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(look) {
-		if p, err := readProc(fmt.Sprintf("/proc/%d", pid)); err != nil || p.zombie() {
+		if over(pid) {
 			return
 		}
 	}
