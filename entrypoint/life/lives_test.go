@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	lives = flag.Int("lives", 10_000, "how many lives TestSimulatedLives lives through")
+	lives = flag.Int("lives", 3_000, "how many lives TestSimulatedLives lives through")
 	seed  = flag.Uint64("seed", 0, "with which seed it begins; 0: another one each time")
 )
 
