@@ -24,7 +24,7 @@ ARG version
 ARG commit
 ARG date
 ARG of=github.com/stablehand/stablehand/internal/version
-RUN CGO_ENABLED=0 GOARCH=$TARGETARCH go build -trimpath \
+RUN CGO_ENABLED=0 GOARCH=$TARGETARCH go build -trimpath -tags=nethttpomithttp2 \
     -ldflags="-s -X $of.version=$version -X $of.commit=$commit -X $of.date=$date" -o /stablehand ./cmd/stablehand
 
 FROM scratch AS binary

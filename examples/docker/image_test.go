@@ -99,7 +99,7 @@ func withBuildKit(t *testing.T, e *docker.Engine, arch string) string {
 func prebuilt(t *testing.T, e *docker.Engine, arch string) string {
 	t.Helper()
 	dir := t.TempDir()
-	compile := exec.Command("go", "build", "-trimpath", "-ldflags=-s", "-o", filepath.Join(dir, "stablehand"), "./cmd/stablehand")
+	compile := exec.Command("go", "build", "-trimpath", "-tags=nethttpomithttp2", "-ldflags=-s", "-o", filepath.Join(dir, "stablehand"), "./cmd/stablehand")
 	compile.Dir, compile.Env = top, append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
 	if out, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", compile.Args, err, out)

@@ -39,6 +39,18 @@ func TestEachBinaryIsStaticAndForItsMachine(t *testing.T) {
 	}
 }
 
+// An image is to grow by no more than that.
+func TestTheBinaryIsSmall(t *testing.T) {
+	const most = 9_000_000
+	info, err := os.Stat(filepath.Join(built(t), filepath.Base(here(t).binary())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > most {
+		t.Errorf("it has %d bytes, want at most %d", info.Size(), most)
+	}
+}
+
 // What a builder has set, be it by go env -w, changes no byte.
 func TestNothingOfTheBuildersEnvironmentDecides(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "env")
