@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// errReset is the error of a request whose connection was made, and closed or
+// ErrReset is the error of a request whose connection was made, and closed or
 // reset before the first byte of an answer.
-var errReset = errors.New("closed before an answer")
+var ErrReset = errors.New("closed before an answer")
 
 const (
 	defaultClients = 8
@@ -69,6 +69,12 @@ type Options struct {
 	// for a load that is to leave the machine to others. Default 0.
 	Pause time.Duration
 
+	// Every, if it is not 0, is how often each client asks, instead of as soon as it
+	// can. A request that is due while the one before waits for its answer is sent
+	// when that has come, and has begun when it was due: so a silence is felt by all
+	// that would have been asked meanwhile, and not by one request of each client.
+	Every time.Duration
+
 	// Each, if it is not nil, is told of every request when it has ended, by
 	// each client's own goroutine.
 	Each func(Request)
@@ -78,6 +84,7 @@ type Options struct {
 type Request struct {
 	Began, Ended time.Time
 	Version      string
+	Retries      int   // sent again on a fresh connection, see Options.KeepAlive
 	Err          error // nil if it was answered
 }
 
@@ -99,8 +106,9 @@ func Start(ctx context.Context, o Options) *Run {
 		o.Timeout = defaultTimeout
 	}
 	r := &Run{tally: newTally(time.Now()), stop: make(chan struct{})}
-	for range o.Clients {
-		r.done.Go(func() { r.client(ctx, o) })
+	for i := range o.Clients {
+		due := time.Now().Add(o.Every * time.Duration(i) / time.Duration(o.Clients))
+		r.done.Go(func() { r.client(ctx, o, due) })
 	}
 	return r
 }
@@ -134,11 +142,12 @@ func (r *Run) Stop() Result {
 	return r.tally.result(time.Now())
 }
 
-// client asks until it is told to stop.
-func (r *Run) client(ctx context.Context, o Options) {
+// client asks until it is told to stop, where there is a pace from due on.
+func (r *Run) client(ctx context.Context, o Options, due time.Time) {
 	transport := newTransport(o)
 	defer transport.CloseIdleConnections()
 	for {
+		r.pause(ctx, time.Until(due))
 		select {
 		case <-r.stop:
 			return
@@ -147,6 +156,9 @@ func (r *Run) client(ctx context.Context, o Options) {
 		default:
 		}
 		began := time.Now()
+		if o.Every > 0 {
+			began, due = due, due.Add(o.Every)
+		}
 		version, retries, err := ask(ctx, transport, o)
 		if ctx.Err() != nil {
 			return
@@ -154,7 +166,7 @@ func (r *Run) client(ctx context.Context, o Options) {
 		ended := time.Now()
 		r.tally.add(ended, version, retries, err)
 		if o.Each != nil {
-			o.Each(Request{began, ended, version, err})
+			o.Each(Request{began, ended, version, retries, err})
 		}
 		rest := o.Pause
 		if err != nil {
@@ -165,7 +177,7 @@ func (r *Run) client(ctx context.Context, o Options) {
 }
 
 func (r *Run) pause(ctx context.Context, rest time.Duration) {
-	if rest == 0 {
+	if rest <= 0 {
 		return
 	}
 	select {
@@ -219,7 +231,7 @@ func ask(ctx context.Context, t *http.Transport, o Options) (version string, ret
 	resp, err := t.RoundTrip(req)
 	retries = max(0, attempts-1)
 	if err != nil && connected && !answering.Load() && ctx.Err() == nil {
-		err = fmt.Errorf("%w: %w", errReset, err)
+		err = fmt.Errorf("%w: %w", ErrReset, err)
 	}
 	if err != nil {
 		return "", retries, err

@@ -178,6 +178,40 @@ func TestASilenceBetweenAnswersIsMeasured(t *testing.T) {
 	}
 }
 
+// What would have been asked in a silence has waited, too, from when it was due.
+func TestAPacedLoadFeelsASilence(t *testing.T) {
+	const silence, every = 300 * time.Millisecond, 10 * time.Millisecond
+	var quiet atomic.Pointer[time.Time]
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if until := quiet.Load(); until != nil {
+			time.Sleep(time.Until(*until))
+		}
+		text("v1")(w, r)
+	}))
+	defer server.Close()
+	var waited atomic.Int64
+	run := load.Start(t.Context(), load.Options{URL: server.URL, Clients: 1, Every: every, Each: func(r load.Request) {
+		if r.Ended.Sub(r.Began) > silence/4 {
+			waited.Add(1)
+		}
+	}})
+	until(t, run, "answers", answers(3))
+	begun := time.Now()
+	end := begun.Add(silence)
+	quiet.Store(&end)
+	n := run.SoFar().Requests
+	until(t, run, "what was due in the silence", answers(n+2*int(silence/every)))
+	if took := time.Since(begun); took < 2*silence*3/4 {
+		t.Errorf("so many requests took %s: they were not paced", took)
+	}
+	if want := int64(silence / every / 2); waited.Load() < want {
+		t.Errorf("%d requests have waited, want at least %d of those that were due", waited.Load(), want)
+	}
+	if got := run.Stop(); got.Failed != 0 {
+		t.Error(got)
+	}
+}
+
 func TestVersionsAreSeenInTheirOrder(t *testing.T) {
 	var version atomic.Value
 	version.Store("v1")

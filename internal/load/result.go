@@ -83,7 +83,7 @@ func (t *tally) add(at time.Time, version string, retries int, err error) {
 	t.sum.Retries += retries
 	if err != nil {
 		t.sum.Failed++
-		if errors.Is(err, errReset) {
+		if errors.Is(err, ErrReset) {
 			t.sum.Resets++
 		}
 		if len(t.sum.Errors) < keptErrors {
