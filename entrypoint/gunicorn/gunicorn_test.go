@@ -34,7 +34,7 @@ def app(environ, start_response):
 `
 
 // newReaper reaps until the end of the test, and leaves nothing then.
-func newReaper(t *testing.T) *reaper.Reaper {
+func newReaper(t testing.TB) *reaper.Reaper {
 	t.Helper()
 	r, err := reaper.New()
 	if err != nil {
@@ -63,7 +63,7 @@ func shell(t *testing.T, r *reaper.Reaper, script string) *reaper.Process {
 
 // serve starts a gunicorn of that version with some workers, and returns its
 // master when it is ready, with the path of its socket.
-func serve(t *testing.T, version string, words ...string) (*Master, string) {
+func serve(t testing.TB, version string, words ...string) (*Master, string) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("a real gunicorn takes seconds")
@@ -107,7 +107,7 @@ func serve(t *testing.T, version string, words ...string) (*Master, string) {
 	return m, socket
 }
 
-func limited(t *testing.T) context.Context {
+func limited(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	t.Cleanup(cancel)
 	return ctx
@@ -150,7 +150,7 @@ func TestErrorsKnowWhatCanBeDone(t *testing.T) {
 	}
 }
 
-func cpu(t *testing.T) time.Duration {
+func cpu(t testing.TB) time.Duration {
 	t.Helper()
 	var used unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
