@@ -16,7 +16,7 @@ type way struct {
 	// floor is how many requests clients may lose in the two handoffs of one
 	// script, where a worker class loses some whatever stablehand does: told to
 	// go, it closes connections whose request it has not read. Default 0.
-	// uvicorn loses 2 a handoff, by hand as under stablehand (BenchmarkReload),
+	// uvicorn loses 2 a handoff, by hand as under stablehand (BenchmarkWays),
 	// and was seen to lose up to 13 in two while other tests ran beside it.
 	floor string
 }
