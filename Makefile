@@ -74,10 +74,32 @@ check: lint-. vulnerabilities ## within a minute, without Python or root: linter
 chaos: envs ## go through ROUNDS rounds of chaos with real gunicorns from SEED on, and tell of each; it needs root
 	cd cmd/stablehand && go test -run='^TestChaos$$' -rounds=$(or $(ROUNDS),100) -seed=$(or $(SEED),1000) -timeout 0 $(TESTFLAGS)
 
+BENCH := bin/bench $(REST:%=-rest=%) $(BENCHFLAGS)
+
+.PHONY: bin/bench
+bin/bench:
+	@go build -o $@ ./internal/bench
+
+# What was seen is kept in .cache/bench/results.jsonl, with which RESUME=yes goes on.
+# WAYS=hup,bind,… and APPS=sleeping:5s,computing:40s,… choose some.
 .PHONY: bench
-bench: build envs ## measure reloads by HUP, by hand and by stablehand, side by side; then what rest, also after handoffs, and a healthcheck take
-	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench='Reload|Rest' -benchtime=$(or $(TIMES),3)x -timeout 60m ./cmd/stablehand
+bench: build env-bench bin/bench ## compare ways of reloading, each REPEAT=3 times, and rest for REST=1m: docs/benchmarks.md and its picture
+	$(BENCH) -page=docs/benchmarks.md -picture=docs/benchmarks.svg $(REPEAT:%=-repeat=%) $(WAYS:%=-ways=%) $(APPS:%=-apps=%) $(if $(RESUME),-resume)
+
+.PHONY: bench-inits
+bench-inits: build env-bench bin/bench ## compare what PID 1 costs, with tini, dumb-init and a loop of bash
+	$(BENCH) -inits -page=docs/benchmarks.md $(ORPHANS:%=-orphans=%)
+
+# It goes on with what is in .cache/bench/long.jsonl.
+.PHONY: bench-long
+bench-long: build env-workers bin/bench ## have each worker class answer a million requests over HANDOFFS=200 handoffs, and one hand over 1,000 times; hours
+	$(BENCH) -long -page=docs/benchmarks.md $(HANDOFFS:%=-handoffs=%) $(REQUESTS:%=-requests=%) $(CLASSES:%=-classes=%)
+
+.PHONY: bench-rest
+bench-rest: build envs ## measure what rest takes, also after handoffs, what a healthcheck takes, and a look at 500 workers
+	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench=Rest -benchtime=$(or $(TIMES),3)x -timeout 60m ./cmd/stablehand
 	E2E_STABLEHAND=bin/stablehand go test -run='^$$' -bench=Healthcheck -benchtime=200x ./cmd/stablehand
+	go test -run='^$$' -bench=Look -benchtime=200x -timeout 60m ./entrypoint/gunicorn
 
 .PHONY: bench-bind
 bench-bind: build envs ## measure HANDOFFS handoffs of each worker class under load, by USR2 and with BIND
@@ -153,6 +175,17 @@ $(filter-out env-gunicorn-20.1.0,$(GUNICORNS:%=env-gunicorn-%)): env-gunicorn-%:
 # gunicorn's gevent worker imports packaging.
 env-workers:
 	$(PYENV) $(PY)/workers gunicorn==$(NEWEST) gevent packaging tornado uvicorn uvicorn-worker uvloop httptools
+
+# The servers that reloads are compared with, and what is wrapped around gunicorn for it.
+SERVERS := gunicorn==$(NEWEST) uvicorn==0.54.0 uvicorn-worker==0.4.0 uvloop==0.23.0 httptools==0.9.0
+.PHONY: env-bench
+env-bench:
+	$(PYENV) .cache/bench/servers $(SERVERS) granian==2.8.9
+	$(PYENV) .cache/bench/rainbow-saddle $(SERVERS) rainbow-saddle==0.4.0
+	-$(PYENV) .cache/bench/unicornherder $(SERVERS) $(HERDER)
+
+# unicornherder was never published as a package. Where it is not to be had its rows say so.
+HERDER ?= git+https://github.com/alphagov/unicornherder@a89e01278490ad73a4ede89eb2acc57b19269601
 
 # With setproctitle gunicorn renames its processes, over their environment.
 env-titled:

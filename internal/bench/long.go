@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stablehand/stablehand/internal/load"
+	"github.com/stablehand/stablehand/internal/proc"
+)
+
+// class is a worker class of gunicorn's.
+type class struct {
+	name, words string
+	usr2        bool // loses no request by USR2 either
+}
+
+var classes = []class{
+	{"sync", "app:wsgi", true},
+	{"gthread", "--worker-class=gthread --threads=4 app:wsgi", true},
+	{"gevent", "--worker-class=gevent app:wsgi", true},
+	{"tornado", "--worker-class=tornado app:wsgi", true},
+	{"asgi", "--worker-class=asgi app:asgi", true},
+	{"dirty", "--dirty-app=dirtied:Version --dirty-workers=2 dirtied:wsgi", false},
+	{"uvloop", "--worker-class=uvicorn_worker.UvicornWorker app:asgi", false},
+	{"asyncio", "--worker-class=uvicorn_worker.UvicornH11Worker app:asgi", false},
+}
+
+// longWays are all that is run for long: each class with BIND, and by USR2 those that are
+// to lose nothing by it. The last one is let hand over very often.
+func longWays(envs string) (all []way) {
+	for _, c := range classes {
+		words := "stablehand gunicorn --workers=3 " + c.words
+		all = append(all, way{key: c.name + "/BIND", name: c.name + ", BIND", env: envs, words: words, vars: []string{"STABLEHAND_BIND=$HOST:$PORT"}, first: true})
+		if c.usr2 {
+			all = append(all, way{key: c.name + "/USR2", name: c.name + ", by USR2", env: envs, words: words + " --bind=$HOST:$PORT", first: true})
+		}
+	}
+	return all
+}
+
+// stretch is some handoffs of a site under load, and what they took.
+type stretch struct {
+	Way       string
+	Begun     time.Time
+	Took      time.Duration
+	Handoffs  int
+	New, Kept failures
+	Weights   []weight // after the first handoff, and then every so often
+	Reason    string   `json:",omitempty"`
+}
+
+// weight is what stablehand itself takes.
+type weight struct {
+	Handoffs, Files, Threads, Processes int
+	Anonymous                           uint64 // kB
+}
+
+const (
+	stretchLength = 50        // handoffs of a site, before it is begun anew
+	manyRequests  = 1_000_000 // that each way is to answer
+	weighEvery    = 10        // handoffs
+)
+
+// runLong has each way hand over until it has answered manyRequests and handed over
+// o.handoffs times; and then one of them o.marathon times in one go. It goes on with what
+// the file has.
+func runLong(ctx context.Context, o options) error {
+	all, err := readStretches(o.results)
+	if err != nil {
+		return err
+	}
+	chosen := longWays(o.longEnv)
+	if o.longWays != "" {
+		chosen = slices.DeleteFunc(chosen, func(w way) bool { return !slices.Contains(strings.Split(o.longWays, ","), w.key) })
+	}
+	for _, w := range chosen {
+		for sum := sumOf(all, w.key); sum.Handoffs < o.handoffs || sum.New.Requests+sum.Kept.Requests < o.requests; sum = sumOf(all, w.key) {
+			if all, err = goOn(ctx, o, all, w, min(stretchLength, o.handoffs)); err != nil {
+				return err
+			}
+		}
+	}
+	if marathon := longWays(o.longEnv)[0]; o.marathon > 0 {
+		marathon.key += ", in one go"
+		if sumOf(all, marathon.key).Handoffs < o.marathon {
+			if all, err = goOn(ctx, o, all, marathon, o.marathon); err != nil {
+				return err
+			}
+		}
+	}
+	text := longTable(all, o)
+	fmt.Print(text)
+	if o.page == "" {
+		return nil
+	}
+	return putInto(o.page, "long", text)
+}
+
+func goOn(ctx context.Context, o options, all []stretch, w way, handoffs int) ([]stretch, error) {
+	s := runStretch(ctx, o, w, handoffs)
+	if ctx.Err() != nil {
+		return all, ctx.Err()
+	}
+	fmt.Fprintf(os.Stderr, "%s: %d handoffs in %s, failed %s; %s %s\n", w.key, s.Handoffs, s.Took, s.New, s.Kept, s.Reason)
+	line, err := json.Marshal(s)
+	if err != nil {
+		return all, err
+	}
+	if err := appendLine(o.results, line); err != nil {
+		return all, err
+	}
+	if s.Reason != "" {
+		return all, fmt.Errorf("%s: %s", w.key, s.Reason)
+	}
+	return append(all, s), nil
+}
+
+func readStretches(path string) (all []stretch, err error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	for line := range bytes.Lines(text) {
+		var s stretch
+		if err := json.Unmarshal(line, &s); err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		if s.Reason == "" {
+			all = append(all, s)
+		}
+	}
+	return all, err
+}
+
+// runStretch has one site hand over under the load of 8 clients that pause for nothing,
+// half of them with connections that they keep.
+func runStretch(ctx context.Context, o options, w way, handoffs int) (r stretch) {
+	r = stretch{Way: w.key, Begun: time.Now().UTC().Round(time.Second)}
+	s, err := startSite(o, w, application{"sleeping", 0})
+	if err != nil {
+		r.Reason = err.Error()
+		return r
+	}
+	defer s.end()
+	if err := s.awaitLine("msg=serving", 0); err != nil {
+		r.Reason = err.Error()
+		return r
+	}
+	counted := s.count(ctx)
+	begun := time.Now()
+	for ; r.Handoffs < handoffs && ctx.Err() == nil; r.Handoffs++ {
+		if err := s.handOff(); err != nil {
+			r.Reason = err.Error()
+			break
+		}
+		if r.Handoffs%weighEvery == 0 || r.Handoffs == handoffs-1 {
+			r.Weights = append(r.Weights, s.weigh(r.Handoffs+1))
+		}
+	}
+	r.Took = time.Since(begun).Round(time.Second)
+	r.New, r.Kept = counted()
+	if o.logs != "" {
+		keepLog(o.logs, s, trial{Way: strings.ReplaceAll(w.key, "/", "-"), Begun: r.Begun})
+	}
+	return r
+}
+
+// handOff has a site hand over, and returns when the old generation has gone.
+func (s *site) handOff() error {
+	info, err := os.Stat(s.log())
+	if err != nil {
+		return err
+	}
+	if err := unix.Kill(s.manager, unix.SIGHUP); err != nil {
+		return err
+	}
+	return errors.Join(s.awaitLine(`msg="handed off"`, info.Size()), s.awaitLine("msg=retired", info.Size()))
+}
+
+// awaitLine waits for a text in what the log has after so many bytes.
+func (s *site) awaitLine(text string, after int64) error {
+	return s.await(text+" in the log", func() bool {
+		log, err := os.Open(s.log())
+		if err != nil {
+			return false
+		}
+		defer log.Close()
+		rest, err := io.ReadAll(io.NewSectionReader(log, after, 1<<20))
+		return err == nil && bytes.Contains(rest, []byte(text))
+	})
+}
+
+// weigh looks at stablehand itself.
+func (s *site) weigh(handoffs int) weight {
+	w := weight{Handoffs: handoffs, Processes: len(s.processes())}
+	if files, err := proc.Descriptors(s.manager); err == nil {
+		w.Files = len(files)
+	}
+	if threads, err := proc.Count(s.manager, "Threads"); err == nil {
+		w.Threads = int(threads)
+	}
+	w.Anonymous, _ = kilobytes(s.manager, "RssAnon") // 0 would be seen in the table
+	return w
+}
+
+func sumOf(all []stretch, key string) (sum stretch) {
+	for _, s := range all {
+		if s.Way != key {
+			continue
+		}
+		sum.Handoffs += s.Handoffs
+		sum.Took += s.Took
+		sum.New.add(s.New)
+		sum.Kept.add(s.Kept)
+		sum.Weights = append(sum.Weights, s.Weights...)
+	}
+	return sum
+}
+
+func longTable(all []stretch, o options) string {
+	var b strings.Builder
+	row(&b, "worker class, way", "handoffs", "failed, new connections", "failed, kept ones", "sent again", "descriptors", "threads", "anonymous memory")
+	row(&b, slices.Repeat([]string{"---"}, 8)...)
+	var keys []string
+	for _, s := range all {
+		if !slices.Contains(keys, s.Way) {
+			keys = append(keys, s.Way)
+		}
+	}
+	for _, key := range keys {
+		sum := sumOf(all, key)
+		of := func(value func(weight) int, unit string) string {
+			first, last := sum.Weights[0], sum.Weights[len(sum.Weights)-1]
+			return fmt.Sprintf("%d → %d%s", value(first), value(last), unit)
+		}
+		row(&b, key, fmt.Sprint(sum.Handoffs), sum.New.String(), sum.Kept.String(), fmt.Sprint(sum.Kept.Again),
+			of(func(w weight) int { return w.Files }, ""), of(func(w weight) int { return w.Threads }, ""), of(func(w weight) int { return int(w.Anonymous) }, " kB"))
+	}
+	fmt.Fprintf(&b, "\nAt least %d requests over %d handoffs each are meant. The last three columns are of the first handoff and of the last.\n", o.requests, o.handoffs)
+	return b.String()
+}
+
+// count has clients ask without a pause until the function that it returns is called, and
+// counts only, since it may be long.
+func (s *site) count(ctx context.Context) func() (fresh, kept failures) {
+	var counts [2]counter
+	runs := s.clients(ctx, 4, 0, func(i int) func(load.Request) { return counts[i].add })
+	return func() (fresh, kept failures) {
+		for _, run := range runs {
+			run.Stop()
+		}
+		return counts[0].sum, counts[1].sum
+	}
+}

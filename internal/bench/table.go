@@ -1,0 +1,197 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// show prints the tables, puts them into the page, and draws the picture.
+func (r *results) show(o options) error {
+	tables := r.tables()
+	fmt.Println(tables)
+	if o.page != "" {
+		if err := putInto(o.page, "reloads", tables); err != nil {
+			return err
+		}
+	}
+	if picture := r.draw(); picture != "" {
+		return os.WriteFile(o.picture, []byte(picture), 0o644)
+	}
+	return nil
+}
+
+// putInto puts a text into the part of the page that has a name.
+func putInto(page, name, text string) error {
+	old, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	begin, end := fmt.Sprintf("<!-- measured: %s -->\n", name), fmt.Sprintf("<!-- end of %s -->", name)
+	head, rest, ok := strings.Cut(string(old), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no place for this: write %q and %q on lines of their own", page, strings.TrimSpace(begin), end)
+	}
+	return os.WriteFile(page, []byte(head+begin+"\n"+strings.TrimSpace(text)+"\n\n"+end+tail), 0o644)
+}
+
+// tables are all of them, in Markdown.
+func (r *results) tables() string {
+	var b strings.Builder
+	m := r.machine
+	fmt.Fprintf(&b, "%s, `%s`: %d × %s, %.0f GB, Linux %s, Python %s, %s. ", m.Date, m.Command, m.Processors, m.Processor, m.GB, m.Kernel, m.Python, m.Packages)
+	fmt.Fprintf(&b, "%s\n", r.busyness())
+	for _, app := range r.apps() {
+		fmt.Fprintf(&b, "\n### An application that loads for %s\n\n", app)
+		row(&b, "reload by", "failed, new connections", "failed, kept ones", "sent again", "nobody answered for", "first new answer", "only new answers", "p50", "p99", "p99.9", "memory")
+		row(&b, slices.Repeat([]string{"---"}, 11)...)
+		for _, w := range ways {
+			if trials := r.of(w, app); len(trials) > 0 {
+				row(&b, append([]string{w.name}, cells(trials)...)...)
+			}
+		}
+	}
+	if len(r.standings) > 0 {
+		r.standingTable(&b)
+	}
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+func row(b *strings.Builder, cells ...string) {
+	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+}
+
+// busyness tells whether the machine was calm.
+func (r *results) busyness() string {
+	var busy []float64
+	for _, t := range r.trials {
+		busy = append(busy, t.Busy)
+	}
+	for _, s := range r.standings {
+		busy = append(busy, s.Busy)
+	}
+	if len(busy) == 0 {
+		return ""
+	}
+	slices.Sort(busy)
+	return fmt.Sprintf("Just before each run others kept %.2f processors busy in the median, %.2f at the most.", busy[len(busy)/2], busy[len(busy)-1])
+}
+
+// cells tell what came of the trials of one way.
+func cells(trials []trial) []string {
+	ran := slices.DeleteFunc(slices.Clone(trials), func(t trial) bool { return t.Seen == nil })
+	if len(ran) == 0 {
+		return append([]string{"did not run: " + inCell(trials[0].Reason)}, slices.Repeat([]string{""}, 9)...)
+	}
+	of := func(value func(*seen) float64, format, unit string) string {
+		var values []float64
+		for _, t := range ran {
+			values = append(values, value(t.Seen))
+		}
+		return spread(values, format, unit)
+	}
+	wait := func(i int) string {
+		return of(func(s *seen) float64 { return s.Before[i] }, "%.1f", "") + " → " + of(func(s *seen) float64 { return s.During[i] }, "%.1f", " ms")
+	}
+	var fresh, kept failures
+	for _, t := range ran {
+		fresh.add(t.Seen.New)
+		kept.add(t.Seen.Kept)
+	}
+	var peaks []float64
+	for _, t := range ran {
+		peaks = append(peaks, float64(t.Peak)/(1<<20))
+	}
+	return []string{
+		fresh.String(), kept.String(), fmt.Sprint(kept.Again),
+		of(func(s *seen) float64 { return s.Silence }, "%.2f", " s"),
+		of(func(s *seen) float64 { return s.FirstNew }, "%.1f", " s"),
+		of(func(s *seen) float64 { return s.OnlyNew }, "%.1f", " s"),
+		wait(0), wait(1), wait(2), spread(peaks, "%.0f", " MB"),
+	}
+}
+
+// spread is the median, and in parentheses the least and the most where they differ. What
+// is below 0 never was.
+func spread(values []float64, format, unit string) string {
+	shown := func(v float64) string {
+		if v < 0 {
+			return "never"
+		}
+		return fmt.Sprintf(format, v)
+	}
+	slices.SortFunc(values, cmp.Compare)
+	least, median, most := shown(values[0]), shown(values[len(values)/2]), shown(values[len(values)-1])
+	switch {
+	case least == most && values[0] < 0:
+		return median
+	case least == most:
+		return median + unit
+	}
+	return fmt.Sprintf("%s (%s–%s)%s", median, least, most, unit)
+}
+
+// String tells how many failed, and how.
+func (f failures) String() string {
+	var kinds []string
+	for _, k := range []struct {
+		n    int
+		what string
+	}{{f.Refused, "refused"}, {f.Reset, "reset"}, {f.Late, "not answered in 10 s"}, {f.Other, "broken"}} {
+		if k.n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", k.n, k.what))
+		}
+	}
+	if len(kinds) == 0 {
+		return fmt.Sprintf("0 of %d", f.Requests)
+	}
+	return fmt.Sprintf("**%d** of %d: %s", f.failed(), f.Requests, strings.Join(kinds, ", "))
+}
+
+func (r *results) standingTable(b *strings.Builder) {
+	fmt.Fprintf(b, "\n### At rest, and a change that does not load\n\n")
+	row(b, "reload by", "its own process", "anonymous", "RSS", "CPU at rest", "a change that does not load")
+	row(b, slices.Repeat([]string{"---"}, 6)...)
+	for _, w := range ways {
+		s := r.standing(w)
+		switch {
+		case s == nil:
+		case s.Broken == nil:
+			row(b, w.name, "did not run: "+inCell(s.Reason), "", "", "", "")
+		default:
+			row(b, w.name, "`"+s.Manager+"`", fmt.Sprintf("%.1f MB", float64(s.Anonymous)/1024), fmt.Sprintf("%.1f MB", float64(s.Resident)/1024),
+				fmt.Sprintf("%.1f ms in %s", s.CPU.Seconds()*1000, s.Rested), s.verdict())
+		}
+	}
+}
+
+// verdict is what became of a change that does not load.
+func (s *standing) verdict() string {
+	b := s.Broken
+	failed := b.New
+	failed.add(b.Kept)
+	old, other := b.LastAnswers["v1"], b.LastAnswers["failed"]
+	told := fmt.Sprintf("failed: %s, nobody answered for %.1f s", failed, b.Silence)
+	switch {
+	case old > 0 && failed.failed() == 0:
+		told = "the old version answered throughout"
+	case old > 0 && other == 0:
+		told = "the old version answers; " + told
+	case old > 0:
+		told = fmt.Sprintf("in the end %d of %d failed; %s", other, old+other, told)
+	default:
+		told = "**the site is gone**; " + told
+	}
+	if s.Ended != "" {
+		told += "; it " + s.Ended
+	}
+	return told
+}
+
+// inCell is a text as a cell of a table can have it.
+func inCell(text string) string {
+	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(text)
+}
