@@ -46,33 +46,3 @@ func TestSoakEndsWithItsMasterAndItsContext(t *testing.T) {
 		t.Errorf("%v, want the master's end by SIGKILL", err)
 	}
 }
-
-func TestManyWorkersCostNothingWhileTheySoak(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it measures for 10 s")
-	}
-	r := newReaper(t)
-	p := shell(t, r, "i=0; while [ $i -lt 500 ]; do sleep 3600 & i=$((i+1)); done; wait")
-	for end := time.Now().Add(deadline); len(children(t, p.PID())) < 500 && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	m := &Master{Process: p, reaper: r}
-	for _, pid := range children(t, p.PID()) {
-		process, err := r.OpenIfRoom(pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.ledger.follow(pid, process)
-		m.ledger.workers[pid].sure = true
-	}
-	const while = 10 * time.Second
-	begun := cpu(t)
-	if err := m.Soak(t.Context(), while); err != nil {
-		t.Fatal(err)
-	}
-	used := cpu(t) - begun
-	t.Logf("%d workers: %v of processor time in %v", len(m.ledger.workers), used, while)
-	if used > while/20 {
-		t.Errorf("%v of processor time in %v", used, while)
-	}
-}
