@@ -352,6 +352,7 @@ func thePortQueuesRequests(t *testing.T, m *machine) {
 		t.Errorf("the service is %s before the first request", state)
 	}
 	t.Logf("the first request starts it, and takes %s", m.answers("version 1"))
+	m.says("active (running)") // until systemd has heard of it, a reload is taken for a part of the start
 	run := m.loaded()
 	m.reloads("version 2")
 	m.deploy("version 3")
