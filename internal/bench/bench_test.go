@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,7 +88,7 @@ func TestAReloadThatNeverComesIsToldAsSuch(t *testing.T) {
 func TestFailuresAreToldByWhatWasMet(t *testing.T) {
 	f := failuresOf([]load.Request{
 		{Retries: 1}, {},
-		{Err: fmt.Errorf("dial: %w", unix.ECONNREFUSED)},
+		{Err: &net.OpError{Op: "dial", Err: unix.ECONNREFUSED}},
 		{Err: fmt.Errorf("%w: EOF", load.ErrReset)},
 		{Err: fmt.Errorf("read: %w", context.DeadlineExceeded)},
 		{Err: errors.New("answered 500")},
@@ -147,7 +148,7 @@ func TestWhatWasKeptIsShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Before.", "After.", "2026-01-01", "| 0 of 1700 |", "200 (100–200) MB", `did not run: a \| b`, "3.01 s"} {
+	for _, want := range []string{"Before.", "After.", "2026-01-01", "| 0 of 1700 |", "150 (100–200) MB", `did not run: a \| b`, "3.01 s"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page has no %q:\n%s", want, text)
 		}

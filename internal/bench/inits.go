@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/internal/proc"
@@ -83,7 +84,7 @@ func compareInits(ctx context.Context, o options) error {
 			return ctx.Err()
 		}
 	}
-	text := initTable(o, programs, costs) + fmt.Sprintf("\nJust before it others kept %.2f processors busy.\n", idle)
+	text := initTable(o, programs, costs) + "\n" + howBusy(idle, idle) + "\n"
 	fmt.Print(text)
 	if o.page == "" {
 		return nil
@@ -175,57 +176,68 @@ func startTime(words []string) (ms float64, err error) {
 
 func inMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// measureGunicorns has each start a gunicorn, and measures signals, memory and rest.
+// measureGunicorns has each start a gunicorn, and measures signals, one after the other,
+// and then memory and rest, all at the same time.
 func measureGunicorns(o options, programs []initProgram, costs []initCost) error {
+	var rest errgroup.Group
 	for i, p := range programs {
-		if err := measureGunicorn(o, p, &costs[i]); err != nil {
+		dir, err := layGunicorn()
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		words := slices.Concat(p.words, []string{"gunicorn", "--workers=2", "--worker-tmp-dir=/dev/shm", "--log-level=error", "--bind=unix:socket", "app:app"})
+		u, err := startAsInit(words, dir)
+		if err != nil {
+			return err
+		}
+		defer u.end()
+		pid, err := u.signals(&costs[i])
+		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
+		rest.Go(func() error {
+			time.Sleep(5 * settling)
+			return costs[i].rest(pid, o.rest)
+		})
 	}
-	return nil
+	return rest.Wait()
 }
 
-func measureGunicorn(o options, p initProgram, cost *initCost) error {
-	dir, err := os.MkdirTemp("", "bench-")
-	if err != nil {
-		return err
+// layGunicorn makes a directory with an application, and a configuration that tells of
+// signals.
+func layGunicorn() (dir string, err error) {
+	if dir, err = os.MkdirTemp(quiet, "bench-"); err != nil {
+		return "", err
 	}
-	defer os.RemoveAll(dir)
 	config, err := siteFiles.ReadFile("site/inits.py")
-	if err != nil {
-		return err
-	}
 	app := "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'hello']\n"
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, "gunicorn.conf.py"), config, 0o644), os.WriteFile(filepath.Join(dir, "app.py"), []byte(app), 0o644)); err != nil {
-		return err
-	}
-	words := slices.Concat(p.words, []string{"gunicorn", "--workers=2", "--worker-tmp-dir=/dev/shm", "--log-level=error", "--bind=unix:socket", "app:app"})
-	u, err := startAsInit(words, dir)
-	if err != nil {
-		return err
-	}
-	defer u.end()
+	return dir, errors.Join(err, os.WriteFile(filepath.Join(dir, "gunicorn.conf.py"), config, 0o644),
+		os.WriteFile(filepath.Join(dir, "app.py"), []byte(app), 0o644))
+}
+
+// signals sends it signals when gunicorn is ready, and measures until gunicorn's master
+// handles each.
+func (u *underway) signals(cost *initCost) (pid int, err error) {
 	if err := u.read(); err != nil {
-		return err
+		return 0, err
 	}
-	pid, err := u.first()
-	if err != nil {
-		return err
+	if pid, err = u.first(); err != nil {
+		return 0, err
 	}
 	time.Sleep(5 * settling)
 	for range signals {
 		begun := time.Now()
 		if err := unix.Kill(pid, unix.SIGUSR1); err != nil {
-			return err
+			return 0, err
 		}
 		if err := u.read(); err != nil {
-			return err
+			return 0, err
 		}
 		cost.signal = append(cost.signal, inMS(time.Since(begun)))
 		time.Sleep(20 * time.Millisecond)
 	}
-	time.Sleep(5 * settling)
-	return cost.rest(pid, o.rest)
+	return pid, nil
 }
 
 // rest lets it be, once by itself and once below strace.
@@ -368,8 +380,8 @@ func initTable(o options, programs []initProgram, costs []initCost) string {
 		{what: "anonymous memory, gunicorn started", shown: func(c initCost) string { return fmt.Sprintf("%.1f MB", float64(c.anonymous)/1024) }, value: func(c initCost) float64 { return float64(c.anonymous) / 1024 }, limit: 6, unit: " MB"},
 		{what: "RSS, gunicorn started", shown: func(c initCost) string { return fmt.Sprintf("%.1f MB", float64(c.resident)/1024) }},
 		{what: "binary", shown: func(c initCost) string { return fmt.Sprintf("%.2f MB", float64(c.size)/1e6) }, value: func(c initCost) float64 { return float64(c.size) / 1e6 }, limit: 9, unit: " MB"},
-		{what: fmt.Sprintf("wake-ups in %s at rest", o.rest), shown: func(c initCost) string { return fmt.Sprint(c.wakeups) }, value: func(c initCost) float64 { return float64(c.wakeups) }, limit: 0.5, unit: ""},
-		{what: fmt.Sprintf("system calls in %s at rest, by strace", o.rest), shown: func(c initCost) string { return fmt.Sprint(c.syscalls) }, value: func(c initCost) float64 { return float64(c.syscalls) }, limit: 0.5, unit: ""},
+		{what: fmt.Sprintf("wake-ups in %s at rest", o.rest), shown: func(c initCost) string { return fmt.Sprint(c.wakeups) }, value: func(c initCost) float64 { return float64(c.wakeups) }, limit: 0.5},
+		{what: fmt.Sprintf("system calls in %s at rest, by strace", o.rest), shown: func(c initCost) string { return fmt.Sprint(c.syscalls) }, value: func(c initCost) float64 { return float64(c.syscalls) }, limit: 0.5},
 		{what: fmt.Sprintf("CPU in %s at rest", o.rest), shown: func(c initCost) string { return fmt.Sprintf("%.1f ms", c.cpu) }},
 	} {
 		cells := []string{g.what}

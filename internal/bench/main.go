@@ -198,8 +198,8 @@ func (t trial) String() string {
 		return t.Reason
 	}
 	s := t.Seen
-	return fmt.Sprintf("failed %d of %d and %d of %d, silence %.2f s, first new %.2f s, only new %.2f s", s.New.failed(), s.New.Requests,
-		s.Kept.failed(), s.Kept.Requests, s.Silence, s.FirstNew, s.OnlyNew)
+	seconds := func(value float64) string { return spread([]float64{value}, "%.2f", " s") }
+	return fmt.Sprintf("failed %s; kept %s; silence %s, first new %s, only new %s", s.New, s.Kept, seconds(s.Silence), seconds(s.FirstNew), seconds(s.OnlyNew))
 }
 
 func processors() int { return runtime.NumCPU() }

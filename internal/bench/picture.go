@@ -58,7 +58,7 @@ func (r *results) draw() string {
 			continue
 		}
 		slices.SortFunc(ran, func(a, b trial) int { return cmp.Compare(a.Seen.Silence, b.Seen.Silence) })
-		shown, trials = append(shown, w), append(trials, ran[len(ran)/2])
+		shown, trials = append(shown, w), append(trials, ran[(len(ran)-1)/2])
 	}
 	if len(shown) == 0 {
 		return ""

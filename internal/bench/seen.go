@@ -3,11 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/internal/load"
 )
@@ -98,15 +97,16 @@ func failuresOf(requests []load.Request) (f failures) {
 
 func (f *failures) count(r load.Request) {
 	f.Requests++
+	var op *net.OpError
 	switch {
 	case r.Err == nil:
 		f.Again += r.Retries
-	case errors.Is(r.Err, unix.ECONNREFUSED):
+	case errors.Is(r.Err, context.DeadlineExceeded):
+		f.Late++
+	case errors.As(r.Err, &op) && op.Op == "dial": // a connection that is reset as it is made is none, too
 		f.Refused++
 	case errors.Is(r.Err, load.ErrReset):
 		f.Reset++
-	case errors.Is(r.Err, context.DeadlineExceeded):
-		f.Late++
 	default:
 		if f.Other++; len(f.Errors) < 3 {
 			f.Errors = append(f.Errors, r.Err.Error())

@@ -45,7 +45,11 @@ func (r *results) tables() string {
 	fmt.Fprintf(&b, "%s, `%s`: %d × %s, %.0f GB, Linux %s, Python %s, %s. ", m.Date, m.Command, m.Processors, m.Processor, m.GB, m.Kernel, m.Python, m.Packages)
 	fmt.Fprintf(&b, "%s\n", r.busyness())
 	for _, app := range r.apps() {
-		fmt.Fprintf(&b, "\n### An application that loads for %s\n\n", app)
+		rounds := 0
+		for _, w := range ways {
+			rounds = max(rounds, len(r.of(w, app)))
+		}
+		fmt.Fprintf(&b, "\n### An application that loads for %s\n\nRounds: %d.\n\n", app, rounds)
 		row(&b, "reload by", "failed, new connections", "failed, kept ones", "sent again", "nobody answered for", "first new answer", "only new answers", "p50", "p99", "p99.9", "memory")
 		row(&b, slices.Repeat([]string{"---"}, 11)...)
 		for _, w := range ways {
@@ -77,7 +81,19 @@ func (r *results) busyness() string {
 		return ""
 	}
 	slices.Sort(busy)
-	return fmt.Sprintf("Just before each run others kept %.2f processors busy in the median, %.2f at the most.", busy[len(busy)/2], busy[len(busy)-1])
+	return howBusy(busy[len(busy)/2], busy[len(busy)-1])
+}
+
+// calm is up to how much of all processors may be others'.
+const calm = 0.1
+
+// howBusy tells how many processors others kept busy, and what that means.
+func howBusy(median, most float64) string {
+	text := fmt.Sprintf("Just before each run others kept %.2f of %d processors busy in the median, %.2f at the most.", median, processors(), most)
+	if median < calm*float64(processors()) {
+		return text
+	}
+	return text + " **So the machine was not calm**: waits, silences of less than a second, and how long it takes to load by computing are the machine's as much as the way's."
 }
 
 // cells tell what came of the trials of one way.
@@ -124,7 +140,8 @@ func spread(values []float64, format, unit string) string {
 		return fmt.Sprintf(format, v)
 	}
 	slices.SortFunc(values, cmp.Compare)
-	least, median, most := shown(values[0]), shown(values[len(values)/2]), shown(values[len(values)-1])
+	middle := (values[(len(values)-1)/2] + values[len(values)/2]) / 2
+	least, median, most := shown(values[0]), shown(middle), shown(values[len(values)-1])
 	switch {
 	case least == most && values[0] < 0:
 		return median
