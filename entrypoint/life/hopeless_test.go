@@ -33,7 +33,10 @@ func inLife(t *testing.T, test func(t *testing.T, l *lived)) {
 		signals, changes, ended := make(chan life.Signal), make(chan life.Change), make(chan int, 1)
 		w.tells = changes
 		l := life.New(w.settings, life.World{Log: slog.New(w), Teller: w, Host: w, Disk: w}, life.Content{1})
-		go func() { ended <- l.Run(w.command, nil, signals, changes) }()
+		go func() {
+			time.Sleep(1) // until the test waits for the first time: what it says before is so from the beginning
+			ended <- l.Run(w.command, nil, signals, changes)
+		}()
 		test(t, &lived{w, l, signals, changes, 1})
 		w.end(signals, ended)
 		close(w.over)
