@@ -36,7 +36,7 @@ var classes = []class{
 }
 
 // longWays are all that is run for long: each class with BIND, and by USR2 those that are
-// to lose nothing by it. The last one is let hand over very often.
+// to lose nothing by it. The first one is let hand over very often.
 func longWays(envs string) (all []way) {
 	for _, c := range classes {
 		words := "stablehand gunicorn --workers=3 " + c.words
@@ -68,10 +68,12 @@ type weight struct {
 const (
 	stretchLength = 50        // handoffs of a site, before it is begun anew
 	manyRequests  = 1_000_000 // that each way is to answer
+	manyHandoffs  = 200       // of each
+	manyInOneGo   = 1000      // of one
 	weighEvery    = 10        // handoffs
 )
 
-// runLong has each way hand over until it has answered manyRequests and handed over
+// runLong has each way hand over until it has answered o.requests requests and handed over
 // o.handoffs times; and then one of them o.marathon times in one go. It goes on with what
 // the file has.
 func runLong(ctx context.Context, o options) error {
@@ -98,7 +100,7 @@ func runLong(ctx context.Context, o options) error {
 			}
 		}
 	}
-	text := longTable(all, o)
+	text := longTable(all)
 	fmt.Print(text)
 	if o.page == "" {
 		return nil
@@ -227,7 +229,7 @@ func sumOf(all []stretch, key string) (sum stretch) {
 	return sum
 }
 
-func longTable(all []stretch, o options) string {
+func longTable(all []stretch) string {
 	var b strings.Builder
 	row(&b, "worker class, way", "handoffs", "failed, new connections", "failed, kept ones", "sent again", "descriptors", "threads", "anonymous memory")
 	row(&b, slices.Repeat([]string{"---"}, 8)...)
@@ -246,7 +248,7 @@ func longTable(all []stretch, o options) string {
 		row(&b, key, fmt.Sprint(sum.Handoffs), sum.New.String(), sum.Kept.String(), fmt.Sprint(sum.Kept.Again),
 			of(func(w weight) int { return w.Files }, ""), of(func(w weight) int { return w.Threads }, ""), of(func(w weight) int { return int(w.Anonymous) }, " kB"))
 	}
-	fmt.Fprintf(&b, "\nAt least %d requests over %d handoffs each are meant. The last three columns are of the first handoff and of the last.\n", o.requests, o.handoffs)
+	fmt.Fprintf(&b, "\nThe goal is %d requests over %d handoffs each, and %d handoffs of one in one go; this is how far it got. The last three columns are of stablehand itself, after the first handoff and after the last.\n", manyRequests, manyHandoffs, manyInOneGo)
 	return b.String()
 }
 

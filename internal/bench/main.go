@@ -93,9 +93,9 @@ func readFlags() (o options, err error) {
 	flag.BoolVar(&o.long, "long", false, "have each worker class hand over often instead, going on with what is in the file")
 	flag.StringVar(&o.longWays, "classes", "", "only these, as sync/BIND,gevent/USR2")
 	flag.StringVar(&o.longEnv, "class-env", "../py/workers", "their virtual environment, below -envs")
-	flag.IntVar(&o.handoffs, "handoffs", 200, "how often each hands over there at the least")
+	flag.IntVar(&o.handoffs, "handoffs", manyHandoffs, "how often each hands over there at the least")
 	flag.IntVar(&o.requests, "requests", manyRequests, "how many requests are answered meanwhile at the least")
-	flag.IntVar(&o.marathon, "in-one-go", 1000, "how often one of them hands over in one go")
+	flag.IntVar(&o.marathon, "in-one-go", manyInOneGo, "how often one of them hands over in one go")
 	flag.Parse()
 	if o.results == "" {
 		o.results = filepath.Join(o.envs, map[bool]string{false: "results.jsonl", true: "long.jsonl"}[o.long])

@@ -82,12 +82,14 @@ func notBuilt(env string) string {
 	if err != nil {
 		return env + " is not built"
 	}
-	for line := range strings.Lines(string(log)) {
-		if why, ok := strings.CutPrefix(line, "ERROR: "); ok {
-			return "pip: " + strings.TrimSpace(why)
+	for _, mark := range []string{"fatal: ", "ERROR: ", ""} { // git's own, which says more than pip
+		for line := range strings.Lines(string(log)) {
+			if why, ok := strings.CutPrefix(strings.TrimSpace(line), mark); ok {
+				return "not installed: " + why
+			}
 		}
 	}
-	return "pip: " + lastLine(string(log))
+	return "not installed"
 }
 
 // lay makes its directory, with the application in it.
@@ -259,11 +261,6 @@ func (s *site) lastWords() string {
 		return ""
 	}
 	return ": " + strings.TrimSpace(lines[len(lines)-1])
-}
-
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return lines[len(lines)-1]
 }
 
 // end ends all that the way has started.
