@@ -45,11 +45,7 @@ func (r *results) tables() string {
 	fmt.Fprintf(&b, "%s, `%s`: %d × %s, %.0f GB, Linux %s, Python %s, %s. ", m.Date, m.Command, m.Processors, m.Processor, m.GB, m.Kernel, m.Python, m.Packages)
 	fmt.Fprintf(&b, "%s\n", r.busyness())
 	for _, app := range r.apps() {
-		rounds := 0
-		for _, w := range ways {
-			rounds = max(rounds, len(r.of(w, app)))
-		}
-		fmt.Fprintf(&b, "\n### An application that loads for %s\n\nRounds: %d.\n\n", app, rounds)
+		fmt.Fprintf(&b, "\n### An application that loads for %s\n\n%s\n\n", app, r.rounds(app))
 		row(&b, "reload by", "failed, new connections", "failed, kept ones", "sent again", "nobody answered for", "first new answer", "only new answers", "p50", "p99", "p99.9", "memory")
 		row(&b, slices.Repeat([]string{"---"}, 11)...)
 		for _, w := range ways {
@@ -62,6 +58,20 @@ func (r *results) tables() string {
 		r.standingTable(&b)
 	}
 	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+// rounds tells how often each way was tried.
+func (r *results) rounds(app string) string {
+	var counts []int
+	for _, w := range ways {
+		if n := len(r.of(w, app)); n > 0 {
+			counts = append(counts, n)
+		}
+	}
+	if least, most := slices.Min(counts), slices.Max(counts); least < most {
+		return fmt.Sprintf("Rounds: %d to %d.", least, most)
+	}
+	return fmt.Sprintf("Rounds: %d.", counts[0])
 }
 
 func row(b *strings.Builder, cells ...string) {
