@@ -54,6 +54,13 @@ test-rest: envs ## run the others: every gunicorn, init and user, chaos, Docker,
 test-kubernetes: envs .cache/bin/kubelet-volume ## run what takes Kubernetes' own code, which is compiled for it
 	$(REPORT) -part=kubernetes . internal/kubernetes $(FLAGS)
 
+# Without cgo, as the cluster itself is built, so that what both need is compiled once.
+.PHONY: cluster-test test-cluster
+test-cluster: cluster-test
+cluster-test: export CGO_ENABLED = 0
+cluster-test: envs .cache/bin/all-in-one ## run examples/kubernetes in a real cluster of one node, whatever is done to it; as root, by hand before a release
+	$(REPORT) -part=cluster internal/kubernetes -- -timeout 80m $(TESTFLAGS)
+
 .PHONY: test-all
 test-all: envs .venv/complete .cache/bin/kubelet-volume ## run all of these, and test-release, in one go
 	$(REPORT) $(MODULES) $(FLAGS)
@@ -68,6 +75,12 @@ check: lint-. vulnerabilities ## within a minute, without Python or root: linter
 .PHONY: .cache/bin/kubelet-volume
 .cache/bin/kubelet-volume:
 	@cd internal/kubernetes && go build $(RACE) -o $(CURDIR)/$@ ./kubelet-volume
+
+# Kubernetes for one node, of its own source. It has no race detector in it, and what it
+# says of its version is that of its module.
+.cache/bin/all-in-one: internal/kubernetes/all-in-one/main.go internal/kubernetes/go.mod
+	cd internal/kubernetes && version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes) && \
+		CGO_ENABLED=0 go build -tags=cluster -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=$$version" -o $(CURDIR)/$@ ./all-in-one
 
 # Each round draws from its seed what goes wrong, and when.
 .PHONY: chaos

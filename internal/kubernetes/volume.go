@@ -2,7 +2,7 @@
 // of a pod: the manifests of examples/kubernetes are decoded into the API's
 // types and checked for Pod Security, and a container that is run as they say
 // serves from a volume that the kubelet's own AtomicWriter writes. No API server
-// and no kubelet is run.
+// and no kubelet is run for these: package cluster has them.
 //
 // It is a module of its own to keep Kubernetes out of stablehand's go.mod.
 package kubernetes
