@@ -72,7 +72,8 @@ func TestKubernetesWaitsLongEnough(t *testing.T) {
 	}
 	period, _ := strconv.Atoi(startup[1])
 	times, _ := strconv.Atoi(startup[2])
-	inOrder(t, "READY_TIMEOUT, the startup probe", c.ReadyTimeout, time.Duration(period*times)*time.Second)
+	// The kubelet counts a new container's failures on from those of the one before.
+	inOrder(t, "ten READY_TIMEOUTs, the startup probe", 10*c.ReadyTimeout, time.Duration(period*times)*time.Second)
 
 	timeouts := settings(t, file, `^ *timeoutSeconds: (\d+)$`)
 	if len(timeouts) != 3 {
