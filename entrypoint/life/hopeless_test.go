@@ -34,7 +34,7 @@ func inLife(t *testing.T, test func(t *testing.T, l *lived)) {
 		w.tells = changes
 		l := life.New(w.settings, life.World{Log: slog.New(w), Teller: w, Host: w, Disk: w}, life.Content{1})
 		go func() {
-			time.Sleep(1) // until the test waits for the first time: what it says before is so from the beginning
+			time.Sleep(time.Nanosecond) // until the test waits for the first time: what it says before is so from the beginning
 			ended <- l.Run(w.command, nil, signals, changes)
 		}()
 		test(t, &lived{w, l, signals, changes, 1})
