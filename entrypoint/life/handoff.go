@@ -174,10 +174,9 @@ func (l *Life) spawned(next *generation, ours bool, hint int) {
 	l.step.most = hint
 }
 
-// warmed notes, for a task, that a generation's workers are ready, and what it has read.
-// The error is that it has ended meanwhile.
-func (l *Life) warmed(g *generation, took time.Duration) error {
-	l.isReady(g, took)
+// recordRead notes, for a task, what a generation has read whose workers are ready. The error
+// is that it has ended meanwhile.
+func (l *Life) recordRead(g *generation) error {
 	l.read(g)
 	if dead(g) {
 		return g.Ended()
@@ -188,7 +187,7 @@ func (l *Life) warmed(g *generation, took time.Duration) error {
 // isReady notes, for a task, that a generation is, as far as it has come.
 func (l *Life) isReady(g *generation, took time.Duration) {
 	l.note(func() {
-		g.took = took
+		g.ready, g.took = true, took
 		l.recurs.ready = time.Now()
 	})
 }

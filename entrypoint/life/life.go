@@ -82,6 +82,7 @@ type generation struct {
 	workers   int             // with which it began to
 	wants     int             // the same, and what TTIN and TTOU have made of it since
 	ours      bool            // it was begun by us, and seen to
+	ready     bool            // all its workers are there, or it is what is left: it may answer
 	took      time.Duration   // until it was ready, if it is ours
 	before    uint64          // how often what is watched had moved when it was begun
 	content   Content         // of what is watched, that it has read; zero if nobody knows
@@ -290,7 +291,7 @@ func (l *Life) servesNow() slog.Attr {
 		return slog.Attr{}
 	case l.serving != nil && !dead(l.serving):
 		return slog.Int("serving", l.serving.number)
-	case l.successor != nil && l.step.mayAnswer() && !dead(l.successor):
+	case l.successor != nil && l.successor.ready && !dead(l.successor):
 		return slog.Int("serving", l.successor.number)
 	}
 	return slog.Int("serving", 0)

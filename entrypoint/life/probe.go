@@ -16,10 +16,11 @@ func (l *Life) bringUp(ctx context.Context, old, next *generation, hint int, beg
 	if err != nil && !inherits(old, next) {
 		return err
 	}
+	l.isReady(next, time.Since(begun))
 	if err == nil {
 		l.did("warmed", next)
 	}
-	if err := l.warmed(next, time.Since(begun)); err != nil || l.world.Prober == nil {
+	if err := l.recordRead(next); err != nil || l.world.Prober == nil {
 		return err
 	}
 	l.enter(status.Probe)
@@ -53,14 +54,16 @@ func (l *Life) sayUnanswered(g *generation) {
 func (l *Life) warm(ctx context.Context, first *generation) error {
 	if w := first.Workers(); l.command == nil && w.Ready > 0 && !dead(first) {
 		l.workers(w)
-		return l.warmed(first, time.Since(first.seen))
+		l.isReady(first, time.Since(first.seen))
+		return l.recordRead(first)
 	}
 	warming, cancel := l.warming(ctx)
 	defer cancel()
 	if err := first.Ready(warming, 0, l.workers); err != nil {
 		return err
 	}
-	if err := l.warmed(first, time.Since(first.seen)); err != nil || l.world.Prober == nil || l.command == nil {
+	l.isReady(first, time.Since(first.seen))
+	if err := l.recordRead(first); err != nil || l.world.Prober == nil || l.command == nil {
 		return err
 	}
 	l.enter(status.Probe)
@@ -120,7 +123,3 @@ func (l *Life) answers(so string) {
 		l.log.Debug("probe", "step", l.step.name, "reason", so)
 	})
 }
-
-// mayAnswer says whether a successor that comes up may answer requests: all its workers
-// are there.
-func (s step) mayAnswer() bool { return s.name == status.Probe || s.name == status.Soak }

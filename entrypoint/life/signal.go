@@ -72,16 +72,16 @@ func (l *Life) order(sig Signal) {
 	}
 }
 
-// resize gives the newest ready master one worker more or less. While a successor
-// is asked for its answer, or soaks, it is kept until one of the two has gone: the worker
-// that it loses would be taken for a failure. So it is as long as the old one gives up
+// resize gives the newest ready master one worker more or less. Once a successor is
+// ready, too, it is kept until one of the two has gone: which of them stays nobody knows,
+// and the worker that a successor loses would be taken for a failure. So it is as long as the old one gives up
 // workers for a successor: it is to have as many again.
 func (l *Life) resize(sig Signal) {
 	switch {
 	case l.serving == nil: // kept already
 	case l.shrinks() && len(l.kept) < maxKept:
 		l.kept = append(l.kept, sig)
-	case l.successor != nil && l.step.mayAnswer() && len(l.kept) < maxKept:
+	case l.successor != nil && l.successor.ready && len(l.kept) < maxKept:
 		l.kept = append(l.kept, sig)
 	default:
 		l.serving.resized(sig)

@@ -2,11 +2,13 @@ package life_test
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +30,7 @@ type state struct {
 	after   time.Duration // the start the signal comes
 	change  bool          // 11 s after the start
 	term    bool          // 11 s after the start
+	said    string        // the signal comes as soon as the log has said this, after that
 	special func(*world)  // what else is special
 	want    map[life.Signal]string
 }
@@ -137,6 +140,21 @@ var states = []state{
 			same("later handoff", life.HUP, life.USR2)),
 	},
 	{
+		name: "a successor has just become ready", after: 15 * time.Second, change: true, said: "warmed",
+		want: rows(
+			same("to 1, to 2", life.TERM, life.INT, life.QUIT, life.USR1, "SIGCONT", "signal 40"),
+			same("later to 2", life.TTIN, life.TTOU),
+			same("later handoff", life.HUP, life.USR2)),
+	},
+	{
+		name: "a successor has just been steered to", after: 15 * time.Second, change: true, said: "steered",
+		special: func(w *world) { w.apart = true },
+		want: rows(
+			same("to 1, to 2", life.TERM, life.INT, life.QUIT, life.USR1, "SIGCONT", "signal 40"),
+			same("later to 2", life.TTIN, life.TTOU),
+			same("later handoff", life.HUP, life.USR2)),
+	},
+	{
 		name: "a successor soaks", after: 25 * time.Second, change: true,
 		want: rows(
 			same("to 1, to 2", life.TERM, life.INT, life.QUIT, life.USR1, "SIGCONT", "signal 40"),
@@ -225,7 +243,11 @@ func (s state) send(sig life.Signal) (what string, story []string) {
 		s.special(w)
 	}
 	signals, changes := make(chan life.Signal), make(chan life.Change)
-	stands := life.World{Log: slog.New(w), Teller: w, Host: w}
+	heard := make(chan struct{})
+	stands := life.World{Log: slog.New(overhearing{w, s.said, sync.OnceFunc(func() { close(heard) })}), Teller: w, Host: w}
+	if w.apart {
+		stands.Starter = w
+	}
 	if w.fate.answers > 0 {
 		w.probes, stands.Prober = true, w
 	}
@@ -244,7 +266,10 @@ func (s state) send(sig life.Signal) (what string, story []string) {
 		signals <- life.TERM
 	}
 	time.Sleep(s.after - time.Since(w.begun))
-	what = w.became(sig, signals)
+	if s.said == "" {
+		close(heard)
+	}
+	what = w.became(sig, heard, signals)
 	if _, over := w.end(signals, ended); !over {
 		what += ", and no end"
 	}
@@ -252,13 +277,31 @@ func (s state) send(sig life.Signal) (what string, story []string) {
 	return what, w.story
 }
 
-// became sends a signal and tells what becomes of it, at once and later.
-func (w *world) became(sig life.Signal, signals chan<- life.Signal) string {
+// overhearing is the world's log, and does something when a text is said.
+type overhearing struct {
+	*world
+	text string
+	do   func()
+}
+
+func (o overhearing) Handle(ctx context.Context, r slog.Record) error {
+	err := o.world.Handle(ctx, r)
+	if r.Message == o.text {
+		o.do()
+	}
+	return err
+}
+
+// became sends a signal when it is time, and tells what becomes of it, at once and later.
+func (w *world) became(sig life.Signal, when <-chan struct{}, signals chan<- life.Signal) string {
 	if sig == life.TERM || sig == life.INT || sig == life.QUIT {
 		w.stop()
 	}
 	synctest.Wait()
+	<-when
+	w.Lock()
 	mark := len(w.story)
+	w.Unlock()
 	signals <- sig
 	synctest.Wait()
 	w.Lock()
