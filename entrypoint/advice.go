@@ -63,7 +63,7 @@ func whenNoProgram(argv []string) string {
 	case strings.Contains(word, ".") && module.MatchString(word) && path.Ext(word) != ".sh":
 		return fmt.Sprintf("to run gunicorn with it: stablehand gunicorn %s, or %s:application", Shown(argv), word)
 	}
-	return ""
+	return "put the directory of that program in PATH, or write its whole path; stablehand help has stablehand's own commands"
 }
 
 // environments are where a virtual environment usually is, beside the application or

@@ -38,7 +38,6 @@ const (
 func Run(c Config, command Command, log *slog.Logger) int {
 	signals := make(chan os.Signal, 128)
 	signal.Notify(signals, catchable(command.Managed && systemd.WatchdogEvery() > 0)...)
-	settle()
 	proc.Hold()
 	if command.Managed {
 		moveOn()
@@ -52,16 +51,22 @@ func Run(c Config, command Command, log *slog.Logger) int {
 		signal.Notify(signals, unix.SIGCHLD) // tells of stops, too
 	}
 	return unlessStopped(signals, log, func(stop context.Context) next {
+		defer settle()
 		if command.Managed {
 			return prepare(stop, c, command, r, log)
 		}
-		starting(command, log)
-		p, err := plain.Start(r, command.Argv, log)
-		if err != nil {
-			return ended(notRun(command.Argv, err).say(log))
-		}
-		return p.Run
+		return begin(command, r, log)
 	})
+}
+
+// begin starts a command of which we are only the init.
+func begin(command Command, r *reaper.Reaper, log *slog.Logger) next {
+	starting(command, log)
+	p, err := plain.Start(r, command.Argv, log)
+	if err != nil {
+		return ended(notRun(command.Argv, err).say(log))
+	}
+	return p.Run
 }
 
 // next is what comes once all is prepared: the rest of our life, which takes over

@@ -13,7 +13,7 @@ const (
 	// many more threads.
 	processors = 2
 
-	// threads is how many are there from the start. Each system call that waits
+	// threads is how many are there once a command was started. Each system call that waits
 	// has one: the log's writer, the service manager's, a look at what is watched,
 	// a question at a file system, one at the process table, one at what memory there
 	// is, a fork; and the runtime's own.
@@ -24,10 +24,12 @@ const (
 	garbage = 25
 )
 
-// settle makes us small, and has the runtime make the threads that it will need.
-// Where no process is left to the container (pids.max of its cgroup), the runtime
-// cannot make another one, and dies of it, and PID 1 with it. Those that are
-// there it keeps.
+// settle makes us small, and has the runtime make the threads that it will need. Where no
+// process is left to the container (pids.max of its cgroup), the runtime cannot make
+// another one, and dies of it, and PID 1 with it. Those that are there it keeps.
+//
+// It takes some milliseconds, for which a command need not wait: it is called as soon as
+// that was started, and has hardly begun to load.
 func settle() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)

@@ -2,6 +2,7 @@ package gunicorn
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -58,36 +59,18 @@ func (m *Master) Ready(ctx context.Context, hint int, report func(Workers)) erro
 // awaitBeats is Ready where the heartbeats can be read.
 func (m *Master) awaitBeats(ctx context.Context, hint int, report func(Workers)) error {
 	var told Workers
-	var pace pace
-	looping := false
+	var looks looks
 	for {
-		_, _ = m.note() // for End, which tells of what could not be listed
-		m.learnLogs()
-		looped := looping
-		looping = m.loops()
-		installed := m.Handles(unix.SIGUSR2)
-		beats, err := heartbeats(m.PID())
-		if unreadable(err, m.Process) {
+		now, err := looks.look(m)
+		if errors.Is(err, errBlind) {
 			return m.awaitBlind(ctx, report)
 		}
-		forked, err2 := m.ledger.look(m, beating(beats)) // after the files, which come before their workers
-		if err == nil && err2 == nil {
-			now := m.ledger.figures()
-			pace.look(installed, forked, len(beats), now)
-			now.All, now.Ready = count(beats)
-			m.countDirty(beats, &now)
+		if err == nil {
 			if now != told {
 				told = now
 				report(now)
 			}
-			least := settled
-			switch {
-			case now.All < hint:
-				least = settledBelow
-			case looped && looping:
-				least = settledInLoop
-			}
-			if now.All > 0 && now.Ready == now.All && pace.over(least) && m.dirty.over() && m.waits() {
+			if looks.haveSeenAll(m, now, hint) {
 				m.ledger.isReady(now.All)
 				m.learnAll(ctx, now, report)
 				return nil
@@ -99,15 +82,64 @@ func (m *Master) awaitBeats(ctx context.Context, hint int, report func(Workers))
 	}
 }
 
+// looks are those at a master that is getting its workers, one every lookEvery.
+type looks struct {
+	list  sparing // its processes, and what files it writes
+	pace  pace
+	loops [2]bool // what m.loops said in the look before, and in the last one
+}
+
+// errBlind is where the heartbeats cannot be read.
+var errBlind = errors.New("the heartbeats cannot be read")
+
+// look looks at the workers once. One that fails counts for nothing.
+func (l *looks) look(m *Master) (now Workers, err error) {
+	if l.pace.there == 0 {
+		l.list = sparing{} // there is little yet, and this may be the last look
+	}
+	l.list.do(0, listShareStarting, func() {
+		_, _ = m.note() // for End, which tells of what could not be listed
+		m.learnLogs()
+	})
+	l.loops = [2]bool{l.loops[1], m.loops()}
+	installed := m.Handles(unix.SIGUSR2)
+	beats, err := heartbeats(m.PID())
+	if unreadable(err, m.Process) {
+		return now, errBlind
+	}
+	forked, err2 := m.ledger.look(m, beating(beats)) // after the files, which come before their workers
+	if err := errors.Join(err, err2); err != nil {
+		return now, err
+	}
+	now = m.ledger.figures()
+	l.pace.look(installed, forked, len(beats), now)
+	now.All, now.Ready = count(beats)
+	m.countDirty(beats, &now)
+	return now, nil
+}
+
+// haveSeenAll says whether all workers are there and ready, as far as anybody can tell.
+func (l *looks) haveSeenAll(m *Master, now Workers, hint int) bool {
+	least := settled
+	switch {
+	case now.All < hint:
+		least = settledBelow
+	case l.loops == [2]bool{true, true}:
+		least = settledInLoop
+	}
+	return now.All > 0 && now.Ready == now.All && l.pace.over(least) && m.dirty.over() && m.waits()
+}
+
 // awaitBlind is awaitBeats without heartbeats: the master has lived, with workers,
 // for BlindFor.
 func (m *Master) awaitBlind(ctx context.Context, report func(Workers)) error {
 	var told Workers
 	var pace pace
+	var list sparing
 	reason, do := blindness(m.PID())
 	since := time.Now()
 	for {
-		_, _ = m.note() // for End, which tells of what could not be listed
+		list.do(0, listShareStarting, func() { _, _ = m.note() }) // for End, which tells of what could not be listed
 		installed := m.Handles(unix.SIGUSR2)
 		forked, err := m.ledger.look(m, false)
 		now := m.ledger.figures()

@@ -3,8 +3,7 @@ package gunicorn
 import (
 	"fmt"
 	"testing"
-
-	"golang.org/x/sys/unix"
+	"time"
 )
 
 // BenchmarkLook is what a look at a generation costs, of which awaitBeats has one every
@@ -19,7 +18,15 @@ func BenchmarkLook(b *testing.B) {
 			if w := m.Workers(); w.All != workers || w.Ready != workers {
 				b.Fatalf("%d of %d workers are ready, want %d", w.Ready, w.All, workers)
 			}
-			b.Run("ready", func(b *testing.B) { perLook(b, func() { lookOnce(b, m) }) })
+			b.Run("ready", func(b *testing.B) {
+				var looks looks
+				perLook(b, func() {
+					if now, err := looks.look(m); err != nil || now.Ready != workers {
+						b.Fatalf("%d of %d workers are ready: %v", now.Ready, workers, err)
+					}
+					time.Sleep(lookEvery)
+				})
+			})
 			b.Run("soak", func(b *testing.B) {
 				perLook(b, func() {
 					if _, err := m.ledger.look(m, true); err != nil {
@@ -37,25 +44,4 @@ func perLook(b *testing.B, look func()) {
 		look()
 	}
 	b.ReportMetric(float64((cpu(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/look")
-}
-
-// lookOnce is what awaitBeats does between two pauses.
-func lookOnce(b *testing.B, m *Master) {
-	_, _ = m.note()
-	m.learnLogs()
-	m.loops()
-	m.Handles(unix.SIGUSR2)
-	beats, err := heartbeats(m.PID())
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := m.ledger.look(m, beating(beats)); err != nil {
-		b.Fatal(err)
-	}
-	now := m.ledger.figures()
-	now.All, now.Ready = count(beats)
-	m.countDirty(beats, &now)
-	if now.Ready != now.All {
-		b.Fatalf("%d of %d workers are ready", now.Ready, now.All)
-	}
 }

@@ -118,6 +118,12 @@ func open(path string, flags int) (int, error) {
 	return held.open(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0) })
 }
 
+// partSize is how much is read at a time. Who reads thousands of files has a use for the
+// same memory again.
+const partSize = 16 << 10
+
+var parts = sync.Pool{New: func() any { return new([partSize]byte) }}
+
 // readFile reads a whole file of /proc, whose size nobody knows before.
 func readFile(path string) ([]byte, error) {
 	fd, err := open(path, 0)
@@ -126,9 +132,10 @@ func readFile(path string) ([]byte, error) {
 	}
 	defer held.close(fd)
 	var all []byte
-	part := make([]byte, 16<<10)
+	part := parts.Get().(*[partSize]byte)
+	defer parts.Put(part)
 	for {
-		n, err := again(func() (int, error) { return unix.Read(fd, part) })
+		n, err := again(func() (int, error) { return unix.Read(fd, part[:]) })
 		if err != nil {
 			return nil, err
 		}
@@ -146,10 +153,15 @@ func readDir(path string) ([]string, error) {
 		return nil, err
 	}
 	defer held.close(fd)
-	var names []string
-	part := make([]byte, 16<<10)
+	return namesIn(fd)
+}
+
+// namesIn lists the names in an open directory.
+func namesIn(dir int) (names []string, err error) {
+	part := parts.Get().(*[partSize]byte)
+	defer parts.Put(part)
 	for {
-		n, err := again(func() (int, error) { return unix.ReadDirent(fd, part) })
+		n, err := again(func() (int, error) { return unix.ReadDirent(dir, part[:]) })
 		if err != nil {
 			return nil, err
 		}

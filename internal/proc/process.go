@@ -165,22 +165,27 @@ type Descriptor struct {
 // Descriptors lists those of a process. One that is closed meanwhile is left
 // out. Where we may not look, the error is fs.ErrPermission.
 func Descriptors(pid int) ([]Descriptor, error) {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	names, err := readDir(dir)
+	path := fmt.Sprintf("/proc/%d/fd", pid)
+	dir, err := open(path, unix.O_DIRECTORY)
 	if err != nil {
 		return nil, because(pid, "list the descriptors of", err)
 	}
-	var list []Descriptor
+	defer held.close(dir)
+	names, err := namesIn(dir)
+	if err != nil {
+		return nil, because(pid, "list the descriptors of", err)
+	}
+	list := make([]Descriptor, 0, len(names))
+	target := make([]byte, unix.PathMax)
 	for _, name := range names {
-		link := dir + "/" + name
-		target, err := os.Readlink(link)
+		n, err := again(func() (int, error) { return unix.Readlinkat(dir, name, target) }) // no walk to it from the root
 		if err := because(pid, "look at a descriptor of", err); err != nil {
 			if gone(err) {
 				continue
 			}
 			return nil, err
 		}
-		list = append(list, Descriptor{link, target})
+		list = append(list, Descriptor{path + "/" + name, string(target[:n])})
 	}
 	return list, nil
 }
