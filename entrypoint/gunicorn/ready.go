@@ -84,9 +84,24 @@ func (m *Master) awaitBeats(ctx context.Context, hint int, report func(Workers))
 
 // looks are those at a master that is getting its workers, one every lookEvery.
 type looks struct {
-	list  sparing // its processes, and what files it writes
-	pace  pace
-	loops [2]bool // what m.loops said in the look before, and in the last one
+	unlisted int // looks to come that do not list what there is
+	pace     pace
+	loops    [2]bool // what m.loops said in the look before, and in the last one
+}
+
+// fewListed is how many processes are listed at each look. More are listed the more seldom,
+// so that a look takes about as long as with these.
+const fewListed = 16
+
+// list notes what the generation has, for End, and where it logs.
+func (l *looks) list(m *Master) {
+	if l.unlisted > 0 {
+		l.unlisted--
+		return
+	}
+	there, _ := m.note() // End tells of what could not be listed
+	m.learnLogs()
+	l.unlisted = len(there) / fewListed
 }
 
 // errBlind is where the heartbeats cannot be read.
@@ -94,13 +109,7 @@ var errBlind = errors.New("the heartbeats cannot be read")
 
 // look looks at the workers once. One that fails counts for nothing.
 func (l *looks) look(m *Master) (now Workers, err error) {
-	if l.pace.there == 0 {
-		l.list = sparing{} // there is little yet, and this may be the last look
-	}
-	l.list.do(0, listShareStarting, func() {
-		_, _ = m.note() // for End, which tells of what could not be listed
-		m.learnLogs()
-	})
+	l.list(m)
 	l.loops = [2]bool{l.loops[1], m.loops()}
 	installed := m.Handles(unix.SIGUSR2)
 	beats, err := heartbeats(m.PID())
@@ -134,18 +143,17 @@ func (l *looks) haveSeenAll(m *Master, now Workers, hint int) bool {
 // for BlindFor.
 func (m *Master) awaitBlind(ctx context.Context, report func(Workers)) error {
 	var told Workers
-	var pace pace
-	var list sparing
+	var looks looks
 	reason, do := blindness(m.PID())
 	since := time.Now()
 	for {
-		list.do(0, listShareStarting, func() { _, _ = m.note() }) // for End, which tells of what could not be listed
+		looks.list(m)
 		installed := m.Handles(unix.SIGUSR2)
 		forked, err := m.ledger.look(m, false)
 		now := m.ledger.figures()
 		now.Blind, now.BlindReason, now.BlindDo = true, reason, do
 		if err == nil {
-			pace.look(installed, forked, now.All, now)
+			looks.pace.look(installed, forked, now.All, now)
 		}
 		if now.All == 0 {
 			since = time.Now()
@@ -154,7 +162,7 @@ func (m *Master) awaitBlind(ctx context.Context, report func(Workers)) error {
 			told = now
 			report(now)
 		}
-		if time.Since(since) >= BlindFor && pace.over(settled) && m.waits() {
+		if time.Since(since) >= BlindFor && looks.pace.over(settled) && m.waits() {
 			m.ledger.isReady(now.All)
 			m.learnAll(ctx, now, report)
 			return nil

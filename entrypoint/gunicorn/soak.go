@@ -9,10 +9,12 @@ import (
 )
 
 // While a generation soaks, its workers are looked at every lookSoaking. Its
-// processes are listed every listSoaking, for what it may leave behind.
+// processes are listed every listSoaking, for what it may leave behind, and more
+// seldom where that would take more than a listShare of the time.
 const (
 	lookSoaking = 100 * time.Millisecond
 	listSoaking = time.Second
+	listShare   = 200
 )
 
 // Soak watches the workers of a master that got ready until the time is over, and
@@ -23,11 +25,14 @@ const (
 // time for it it looks once.
 func (m *Master) Soak(ctx context.Context, how time.Duration) error {
 	over := time.Now().Add(how)
-	var list sparing
+	list := time.Now()
 	for {
 		begun := time.Now()
-		list.do(listSoaking, listShareSoaking, func() { _, _ = m.note() }) // for End, which tells of what could not be listed
-		_, _ = m.ledger.look(m, true)                                      // one that fails is followed by another
+		if begun.After(list) {
+			_, _ = m.note() // for End, which tells of what could not be listed
+			list = begun.Add(max(listSoaking, listShare*time.Since(begun)))
+		}
+		_, _ = m.ledger.look(m, true) // one that fails is followed by another
 		ended := begun.After(over) && !m.ledger.dying()
 		if exits := m.soaked(ended); exits.total() > 0 {
 			return m.lost(ctx, exits)

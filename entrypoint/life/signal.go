@@ -118,9 +118,17 @@ func (l *Life) deliverKept() {
 }
 
 // deliver sends a signal to a master as soon as the master handles it, and after those
-// that came before: a TTOU and a TTIN are something else the other way round.
+// that came before: a TTOU and a TTIN are something else the other way round. One that has
+// workers handles all of them, and need not be looked at.
 func (l *Life) deliver(g *generation, sig Signal) {
-	before, delivered := g.delivered, make(chan struct{})
+	before := g.delivered
+	if g.ready && isClosed(before) {
+		if err := g.Signal(sig); err != nil && !dead(g) {
+			l.unsent(sig, g, err)
+		}
+		return
+	}
+	delivered := make(chan struct{})
 	g.delivered = delivered
 	go func() {
 		defer close(delivered)
@@ -131,6 +139,19 @@ func (l *Life) deliver(g *generation, sig Signal) {
 			l.unsent(sig, g, err)
 		}
 	}()
+}
+
+// isClosed says whether a channel is, or there is none.
+func isClosed(c <-chan struct{}) bool {
+	if c == nil {
+		return true
+	}
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // toAll sends a signal to every master; before there is one that serves, to all

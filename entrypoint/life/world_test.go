@@ -253,9 +253,23 @@ func (w *world) Start(ctx context.Context) (life.Generation, error) {
 
 func (g *generation) Ended() error { <-g.done; return endError{g.exit} }
 
+// Signal sends a signal at once, which is the end of one that does not handle it yet.
 func (g *generation) Signal(sig life.Signal) error {
 	g.w.Lock()
+	handles := g.ready || g.dead()
+	if !handles && slices.Contains([]life.Signal{life.HUP, life.USR1, life.USR2, life.TTIN, life.TTOU}, sig) {
+		g.w.fault("%s kills generation %d, which has no handler for it yet", sig, g.number)
+	}
+	g.w.Unlock()
+	return g.signal(sig)
+}
+
+func (g *generation) signal(sig life.Signal) error {
+	g.w.Lock()
 	defer g.w.Unlock()
+	if _, counted := g.w.resized[sig]; counted {
+		g.w.resized[sig]--
+	}
 	if g.dead() {
 		return nil
 	}
@@ -311,12 +325,7 @@ func (g *generation) Hurry(sig life.Signal, _ func(error)) {
 }
 
 func (g *generation) Deliver(ctx context.Context, sig life.Signal) error {
-	g.w.Lock()
-	if _, counted := g.w.resized[sig]; counted {
-		g.w.resized[sig]--
-	}
-	g.w.Unlock()
-	return g.Signal(sig)
+	return g.signal(sig)
 }
 
 // grow has the master want more workers, or fewer: those leave when they have finished.
