@@ -62,7 +62,17 @@ func (p *pod) starts() {
 	p.t.Helper()
 	p.Start()
 	docker.Eventually(p.t, "the startup probe's success", func() bool { return p.probe(p.container().StartupProbe) == nil })
-	p.url = p.URL(fmt.Sprint(p.container().Ports[0].ContainerPort, "/tcp"))
+	p.url = p.port("http")
+}
+
+// port is the URL of a port of the Deployment.
+func (p *pod) port(name string) string {
+	p.t.Helper()
+	i := slices.IndexFunc(p.container().Ports, func(port corev1.ContainerPort) bool { return port.Name == name })
+	if i < 0 {
+		p.t.Fatalf("the Deployment has no port %s", name)
+	}
+	return p.URL(fmt.Sprint(p.container().Ports[i].ContainerPort, "/tcp"))
 }
 
 func (p *pod) container() *corev1.Container { return &p.spec.Containers[0] }
@@ -75,9 +85,11 @@ func (p *pod) options() []string {
 		fmt.Sprintf("--user=%d:%d", *p.spec.SecurityContext.RunAsUser, *p.spec.SecurityContext.RunAsGroup),
 		fmt.Sprintf("--read-only=%t", *c.SecurityContext.ReadOnlyRootFilesystem),
 		fmt.Sprintf("--security-opt=no-new-privileges=%t", !*c.SecurityContext.AllowPrivilegeEscalation),
-		fmt.Sprintf("--publish=127.0.0.1::%d", c.Ports[0].ContainerPort),
 		"--memory=" + memory, "--memory-swap=" + memory,
 		"--no-healthcheck", // Kubernetes does not know an image's
+	}
+	for _, port := range c.Ports {
+		options = append(options, fmt.Sprintf("--publish=127.0.0.1::%d", port.ContainerPort))
 	}
 	for _, capability := range c.SecurityContext.Capabilities.Drop {
 		options = append(options, "--cap-drop="+string(capability))
@@ -106,14 +118,14 @@ func (p *pod) mount(mount corev1.VolumeMount) string {
 	return ""
 }
 
-// variable is the value of one in the container's environment.
-func (p *pod) variable(name string) string {
-	p.t.Helper()
-	i := slices.IndexFunc(p.container().Env, func(v corev1.EnvVar) bool { return v.Name == name })
+// value is that of a variable in a container's environment.
+func value(t *testing.T, c corev1.Container, name string) string {
+	t.Helper()
+	i := slices.IndexFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name })
 	if i < 0 {
-		p.t.Fatalf("the Deployment has no %s", name)
+		t.Fatalf("the Deployment has no %s", name)
 	}
-	return p.container().Env[i].Value
+	return c.Env[i].Value
 }
 
 // write does what the kubelet does when it syncs the pod.
@@ -197,6 +209,11 @@ func TestAPodServesWhileItsConfigMapChanges(t *testing.T) {
 	if n := strings.Count(p.Log(), `msg="content changed"`); n != 5 {
 		t.Errorf("it has seen %d changes, want 5", n)
 	}
+	for _, counted := range []string{`{outcome="handed_off"} 4`, `{outcome="rolled_back"} 1`} {
+		if metrics, err := p.Ask(p.port("metrics") + "metrics"); !strings.Contains(metrics, "stablehand_handoffs_total"+counted) {
+			t.Errorf("the metrics have no %s: %v\n%s", counted, err, metrics)
+		}
+	}
 	p.stops()
 }
 
@@ -218,7 +235,7 @@ func TestADeletedPodServesOnUntilNoServiceLeadsToIt(t *testing.T) {
 	if err := p.probe(p.container().ReadinessProbe); err != nil {
 		t.Fatal("before the stop:", err)
 	}
-	delay, err := time.ParseDuration(p.variable("STABLEHAND_STOP_DELAY"))
+	delay, err := time.ParseDuration(value(t, *p.container(), "STABLEHAND_STOP_DELAY"))
 	if err != nil {
 		t.Fatal(err)
 	}
