@@ -17,6 +17,10 @@ const (
 
 	// healthcheckTimeout is how long stablehand healthcheck waits for an answer.
 	healthcheckTimeout = 3 * time.Second
+
+	// metricsLag is how late an autoscaler knows of a pod's CPU, amply: metrics-server
+	// asks the kubelets each 15 s, and they look each 10 s.
+	metricsLag = time.Minute
 )
 
 // settings reads what a file sets, by a pattern whose last group is the value: a
@@ -100,6 +104,21 @@ func TestKubernetesWaitsLongEnough(t *testing.T) {
 	}
 	if want := "`terminationGracePeriodSeconds: " + seconds(grace) + "` | It counts from the deletion: STOP_DELAY (" + seconds(delay) + " s)"; !strings.Contains(read(t, "../examples/kubernetes/README.md"), want) {
 		t.Errorf("examples/kubernetes/README.md does not say %q", want)
+	}
+}
+
+// TestTheAutoscalerWaitsAHandoffOut is about the window of autoscaler.yaml, in which all
+// pods may load the application once.
+func TestTheAutoscalerWaitsAHandoffOut(t *testing.T) {
+	const dir = "../examples/kubernetes/"
+	jitter := setting(t, dir+"deployment.yaml", `STABLEHAND_JITTER.*\n *value: (\w+)$`)
+	window := setting(t, dir+"autoscaler.yaml", `stabilizationWindowSeconds: (\d+)$`)
+	inOrder(t, "JITTER and the lag of metrics, the window", jitter+metricsLag, window)
+	page := read(t, dir+"README.md")
+	for _, want := range []string{"`stabilizationWindowSeconds` is " + seconds(window) + " ", "JITTER (" + seconds(jitter) + " s), a start, and the minute"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("examples/kubernetes/README.md does not say %q", want)
+		}
 	}
 }
 

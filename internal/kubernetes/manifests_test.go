@@ -13,6 +13,7 @@ import (
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -25,6 +26,9 @@ import (
 	"k8s.io/kubernetes/pkg/apis/apps"
 	_ "k8s.io/kubernetes/pkg/apis/apps/install"
 	appsvalidation "k8s.io/kubernetes/pkg/apis/apps/validation"
+	"k8s.io/kubernetes/pkg/apis/autoscaling"
+	_ "k8s.io/kubernetes/pkg/apis/autoscaling/install"
+	autoscalingvalidation "k8s.io/kubernetes/pkg/apis/autoscaling/validation"
 	"k8s.io/kubernetes/pkg/apis/core"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
 	corevalidation "k8s.io/kubernetes/pkg/apis/core/validation"
@@ -104,6 +108,13 @@ func admit(object runtime.Object) error {
 			return err
 		}
 		return asError(corevalidation.ValidateServiceCreate(&internal))
+	case *autoscalingv2.HorizontalPodAutoscaler:
+		var internal autoscaling.HorizontalPodAutoscaler
+		if err := legacyscheme.Scheme.Convert(object, &internal, nil); err != nil {
+			return err
+		}
+		options := autoscalingvalidation.HorizontalPodAutoscalerSpecValidationOptions{MinReplicasLowerBound: 1}
+		return asError(autoscalingvalidation.ValidateHorizontalPodAutoscaler(&internal, options))
 	case *monitoringv1.PodMonitor:
 		return nil // what the operator's own types do not say is in no Go module
 	}
@@ -235,6 +246,8 @@ func TestMistakesInAManifestAreRefused(t *testing.T) {
 		"capabilities":                  {"deployment.yaml", "drop: [ALL]", "add: [SYS_PTRACE]", "unrestricted capabilities"},
 		"no seccomp profile":            {"deployment.yaml", "type: RuntimeDefault", "type: Unconfined", "seccompProfile"},
 		"a directory of the node":       {"deployment.yaml", "configMap:\n          name: app", "hostPath:\n          path: /etc", "restricted volume types"},
+		"a window of two hours":         {"autoscaler.yaml", "stabilizationWindowSeconds: 120", "stabilizationWindowSeconds: 7200", "stabilizationWindowSeconds: Invalid value: 7200: must be less than or equal to 3600"},
+		"a metric of no kind":           {"autoscaler.yaml", "- type: Resource", "- type: Resources", `metrics[0].type: Unsupported value: "Resources"`},
 		"no port to scrape":             {"podmonitor.yaml", "podMetricsEndpoints:", "endpoints:", `unknown field "spec.endpoints"`},
 	} {
 		t.Run(name, func(t *testing.T) {
