@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -53,16 +54,15 @@ var strict = json.NewSerializerWithOptions(json.DefaultMetaFactory, legacyscheme
 // decode returns the objects of a file's YAML documents.
 func decode(text []byte) ([]runtime.Object, error) {
 	var objects []runtime.Object
-	for documents := yaml.NewDocumentDecoder(io.NopCloser(bytes.NewReader(text))); ; {
-		document := make([]byte, len(text))
-		n, err := documents.Read(document)
+	for documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))); ; {
+		document, err := documents.Read()
 		if err == io.EOF {
 			return objects, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		object, _, err := strict.Decode(document[:n], nil, nil)
+		object, _, err := strict.Decode(document, nil, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -177,30 +177,36 @@ func text(t *testing.T, name string) []byte {
 	return text
 }
 
-func TestKustomizeAppliesTheManifestsAsTheyAre(t *testing.T) {
+// kustomization returns what kustomize makes of the example.
+func kustomization(t *testing.T) []runtime.Object {
+	t.Helper()
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), example)
 	if err != nil {
 		t.Fatal(err)
 	}
+	text, err := built.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+func TestKustomizeAppliesTheManifestsAsTheyAre(t *testing.T) {
 	want := map[string]runtime.Object{
 		"ConfigMap":  manifest[*corev1.ConfigMap](t, "configmap.yaml"),
 		"Deployment": manifest[*appsv1.Deployment](t, "deployment.yaml"),
 		"Secret":     manifest[*corev1.Secret](t, "secret.yaml"),
 		"Service":    manifest[*corev1.Service](t, "service.yaml"),
 	}
-	for _, resource := range built.Resources() {
-		text, err := resource.AsYAML()
-		if err != nil {
-			t.Fatal(err)
+	for kind, object := range byKind(t, kustomization(t)) {
+		if !equality.Semantic.DeepEqual(object, want[kind]) {
+			t.Errorf("kustomize has made this of it:\n%+v", object)
 		}
-		objects, err := decode(text)
-		if err != nil || len(objects) != 1 {
-			t.Fatal(objects, err)
-		}
-		if !equality.Semantic.DeepEqual(objects[0], want[resource.GetKind()]) {
-			t.Errorf("kustomize has made this of it:\n%s", text)
-		}
-		delete(want, resource.GetKind())
+		delete(want, kind)
 	}
 	for kind := range want {
 		t.Errorf("kustomize applies no %s", kind)
@@ -208,17 +214,21 @@ func TestKustomizeAppliesTheManifestsAsTheyAre(t *testing.T) {
 }
 
 func TestTheManifestsFitTogether(t *testing.T) {
-	deployment := manifest[*appsv1.Deployment](t, "deployment.yaml")
-	pod := deployment.Spec.Template
-	for name, value := range manifest[*corev1.Service](t, "service.yaml").Spec.Selector {
+	fitTogether(t, manifest[*appsv1.Deployment](t, "deployment.yaml").Spec.Template, manifest[*corev1.Service](t, "service.yaml"),
+		manifest[*corev1.ConfigMap](t, "configmap.yaml"), manifest[*corev1.Secret](t, "secret.yaml"))
+}
+
+func fitTogether(t *testing.T, pod corev1.PodTemplateSpec, service *corev1.Service, config *corev1.ConfigMap, secret *corev1.Secret) {
+	t.Helper()
+	for name, value := range service.Spec.Selector {
 		if pod.Labels[name] != value {
 			t.Errorf("the Service looks for %s=%s, and the pods have %s", name, value, pod.Labels)
 		}
 	}
-	if config := manifest[*corev1.ConfigMap](t, "configmap.yaml"); pod.Spec.Volumes[0].ConfigMap.Name != config.Name {
+	if pod.Spec.Volumes[0].ConfigMap.Name != config.Name {
 		t.Errorf("the pods mount %s, and the ConfigMap is %s", pod.Spec.Volumes[0].ConfigMap.Name, config.Name)
 	}
-	if secret := manifest[*corev1.Secret](t, "secret.yaml"); pod.Spec.Volumes[1].Secret.SecretName != secret.Name {
+	if pod.Spec.Volumes[1].Secret.SecretName != secret.Name {
 		t.Errorf("the pods mount %s, and the Secret is %s", pod.Spec.Volumes[1].Secret.SecretName, secret.Name)
 	}
 	container := pod.Spec.Containers[0]
