@@ -40,7 +40,8 @@ func Run(c Config, command Command, log *slog.Logger) int {
 	signal.Notify(signals, catchable(command.Managed && systemd.WatchdogEvery() > 0)...)
 	proc.Hold()
 	if command.Managed {
-		moveOn()
+		settle()
+		moveOn() // after our threads, which have pids, too
 	}
 	r, err := reaper.New()
 	if err != nil {
@@ -51,10 +52,10 @@ func Run(c Config, command Command, log *slog.Logger) int {
 		signal.Notify(signals, unix.SIGCHLD) // tells of stops, too
 	}
 	return unlessStopped(signals, log, func(stop context.Context) next {
-		defer settle()
 		if command.Managed {
 			return prepare(stop, c, command, r, log)
 		}
+		defer settle()
 		return begin(command, r, log)
 	})
 }
