@@ -39,10 +39,31 @@ const (
 	secret     = "secret.yaml"
 )
 
+var noJitter = edit{deployment, "          value: 30s", "          value: 0s"}
+
+// replicas is how many pods there are to be.
+func replicas(n int) edit {
+	return edit{deployment, "  replicas: 3", fmt.Sprint("  replicas: ", n)}
+}
+
+// setting is a variable of stablehand's that the example does not have.
+func setting(name, value string) edit {
+	return edit{deployment, "        env:\n", fmt.Sprintf("        env:\n        - name: STABLEHAND_%s\n          value: %q\n", name, value)}
+}
+
 // newSite applies the example with some edits, and returns when its pods are ready.
 func newSite(t *testing.T, edits ...edit) *site {
 	t.Helper()
+	return newSiteOf(t, "", edits...)
+}
+
+// newSiteOf is newSite with a configuration of gunicorn's that is not the example's.
+func newSiteOf(t *testing.T, configuration string, edits ...edit) *site {
+	t.Helper()
 	s := prepare(t, edits...)
+	if configuration != "" {
+		s.configure(map[string]string{"gunicorn.conf.py": configuration})
+	}
 	s.apply()
 	s.rolledOut()
 	return s
@@ -169,6 +190,11 @@ func (s *site) rolledOut() {
 	s.kubectl("rollout", "status", "deployment/app", fmt.Sprint("--timeout=", patience))
 }
 
+// volume is the path of what is in a volume of a pod's on the node.
+func volume(pod corev1.Pod, path string) string {
+	return fmt.Sprintf("/var/lib/kubelet/pods/%s/volumes/kubernetes.io~%s", pod.UID, path)
+}
+
 // pods are those that nobody has deleted, in the order of their names.
 func (s *site) pods() []corev1.Pod {
 	s.t.Helper()
@@ -177,6 +203,16 @@ func (s *site) pods() []corev1.Pod {
 		s.t.Fatal(err)
 	}
 	return slices.DeleteFunc(all, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+}
+
+// pod is one of the pods, as it is now.
+func (s *site) pod(name string) *corev1.Pod {
+	s.t.Helper()
+	pod, err := s.c.api.CoreV1().Pods(s.namespace).Get(s.t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pod
 }
 
 // all are the pods, with those that are being deleted.
@@ -188,9 +224,9 @@ func (s *site) all() ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// log is what a pod's container has said.
+// log is what a pod's container has said, each line after the time at which it was read.
 func (s *site) log(pod string) (string, error) {
-	text, err := s.c.api.CoreV1().Pods(s.namespace).GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(s.t.Context())
+	text, err := s.c.api.CoreV1().Pods(s.namespace).GetLogs(pod, &corev1.PodLogOptions{Timestamps: true}).DoRaw(s.t.Context())
 	return string(text), err
 }
 

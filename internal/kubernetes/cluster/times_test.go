@@ -11,8 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-var noJitter = edit{deployment, "          value: 30s", "          value: 0s"}
-
 // TestTimeFromApplyToServed measures what of it is the kubelet's, by the volume on the
 // node, and what is stablehand's, with no JITTER.
 func TestTimeFromApplyToServed(t *testing.T) {
@@ -71,9 +69,7 @@ func reaches(s *site, answer string, applies func(*site)) (written, served []tim
 }
 
 // data is the link of a pod's volume that the kubelet exchanges.
-func data(pod corev1.Pod) string {
-	return fmt.Sprintf("/var/lib/kubelet/pods/%s/volumes/kubernetes.io~secret/env/..data", pod.UID)
-}
+func data(pod corev1.Pod) string { return volume(pod, "secret/env/..data") }
 
 // quickly returns when something was first seen to be so, or what is too late.
 func quickly(so func() bool) time.Time {
