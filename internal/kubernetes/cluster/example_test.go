@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -251,12 +250,8 @@ func deletes(s *site) time.Duration {
 	s.kubectl("delete", "pod", pod.Name, "--wait=false")
 	var took time.Duration
 	s.until("no rule that leads to "+pod.Name, func() error {
-		rules, err := text(exec.Command("iptables-save", "--table=nat"))
-		if err == nil && strings.Contains(rules, pod.Status.PodIP+":8000") {
-			err = fmt.Errorf("there is one")
-		}
-		took = time.Since(began)
-		return err
+		defer func() { took = time.Since(began) }()
+		return rules(pod, false)
 	})
 	s.count(3)
 	return took.Round(10 * time.Millisecond)

@@ -19,7 +19,7 @@ const (
 // of package life simulates it.
 func TestAFleetChanges(t *testing.T) {
 	good := slow(loadTime) + "workers = 1\n"
-	s := newSiteOf(t, good, replicas(fleet), edit{deployment, "cpu: 200m", "cpu: 10m"})
+	s := newSiteOf(t, good, replicas(fleet), modest)
 	for _, change := range []struct {
 		what, content, greeting string
 		applies                 func(*site)

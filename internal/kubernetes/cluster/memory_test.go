@@ -67,7 +67,7 @@ func TestMemoryDecidesBeforeAHandoff(t *testing.T) {
 	} {
 		what := fmt.Sprintf("MEMORY=%s, %d %%", test.memory, test.percent)
 		t.Run(what, func(t *testing.T) {
-			s := newSiteOf(t, heavy, noJitter, replicas(1), limit(one*test.percent/100),
+			s := newSiteOf(t, heavy, noJitter, replicas(1), modest, limit(one*test.percent/100),
 				setting("MEMORY", test.memory), setting("READY_TIMEOUT", "30s"))
 			pod := s.pods()[0]
 			s.unharmed(what, func() {
@@ -96,7 +96,7 @@ func TestTheKernelKillsForWantOfMemory(t *testing.T) {
 	for _, percent := range []int64{115, 150} {
 		what := fmt.Sprintf("MEMORY=warn, %d %%", percent)
 		t.Run(what, func(t *testing.T) {
-			s := newSiteOf(t, heavy, noJitter, replicas(1), limit(one*percent/100), setting("HTTP", ":9090"))
+			s := newSiteOf(t, heavy, noJitter, replicas(1), modest, limit(one*percent/100), setting("HTTP", ":9090"))
 			pod := s.pods()[0]
 			var unready atomic.Int64
 			s.under(what, func() {
@@ -145,7 +145,7 @@ func TestAContainerThatIsKilledComesBack(t *testing.T) {
 		{"all processes of a container killed", killAll},
 	} {
 		t.Run(test.what, func(t *testing.T) {
-			s := newSiteOf(t, eats)
+			s := newSiteOf(t, eats, modest)
 			pod := s.pods()[0]
 			var back time.Duration
 			s.under(test.what, func() {
@@ -192,7 +192,7 @@ func limit(bytes int64) edit {
 // what the kernel would take back.
 func takesOne(t *testing.T) int64 {
 	t.Helper()
-	s := newSiteOf(t, heavy, replicas(1), limit(1<<30))
+	s := newSiteOf(t, heavy, replicas(1), modest, limit(1<<30))
 	s.unharmed("memory enough", func() {})
 	dir := group(s, s.pods()[0])
 	takes := number(t, dir, "memory.usage_in_bytes", "") - number(t, dir, "memory.stat", "total_inactive_file ")

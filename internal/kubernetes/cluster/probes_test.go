@@ -26,7 +26,7 @@ func TestNoProbeEndsAnythingSlow(t *testing.T) {
 		t.Run(load.String(), func(t *testing.T) {
 			t.Parallel()
 			what := fmt.Sprintf("%s to load: ", load)
-			s := newSiteOf(t, slow(load), noJitter, setting("READY_TIMEOUT", (load+2*time.Minute).String()))
+			s := newSiteOf(t, slow(load), noJitter, modest, setting("READY_TIMEOUT", (load+2*time.Minute).String()))
 			s.unharmed(what+"a handoff", func() {
 				s.greet("Hello, version 2")
 				s.change()
@@ -58,7 +58,7 @@ func TestNoProbeEndsAnythingSlow(t *testing.T) {
 // container never, and the second one in the middle of its start.
 func TestTheKubeletCountsFailuresOnOverContainers(t *testing.T) {
 	t.Parallel()
-	s := prepare(t, replicas(1), setting("READY_TIMEOUT", "20s"),
+	s := prepare(t, replicas(1), modest, setting("READY_TIMEOUT", "20s"),
 		edit{deployment, "failureThreshold: 1800", "failureThreshold: 14"}) // every 2 s
 	s.configure(map[string]string{"gunicorn.conf.py": slow(time.Hour)})
 	s.apply()

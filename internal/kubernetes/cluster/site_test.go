@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,7 +40,10 @@ const (
 	secret     = "secret.yaml"
 )
 
-var noJitter = edit{deployment, "          value: 30s", "          value: 0s"}
+var (
+	noJitter = edit{deployment, "          value: 30s", "          value: 0s"}
+	modest   = edit{deployment, "cpu: 200m", "cpu: 10m"} // for many pods on one node
+)
 
 // replicas is how many pods there are to be.
 func replicas(n int) edit {
@@ -66,7 +70,21 @@ func newSiteOf(t *testing.T, configuration string, edits ...edit) *site {
 	}
 	s.apply()
 	s.rolledOut()
+	for _, pod := range s.pods() {
+		s.until("a rule that leads to "+pod.Name, func() error { return rules(pod, true) })
+	}
 	return s
+}
+
+// rules is an error unless there are rules of kube-proxy's that lead to a pod, or are not.
+// A connection that is begun too early is led nowhere, and so is each that gets its port in
+// the next two minutes: the kernel keeps where it has led one.
+func rules(pod corev1.Pod, want bool) error {
+	all, err := text(exec.Command("iptables-save", "--table=nat"))
+	if err == nil && strings.Contains(all, pod.Status.PodIP+":8000") != want {
+		err = fmt.Errorf("that there are is %v", !want)
+	}
+	return err
 }
 
 // prepare makes the namespace, and applies nothing yet. When the test ends the namespace
