@@ -59,7 +59,7 @@ test-kubernetes: envs .cache/bin/kubelet-volume ## run what takes Kubernetes' ow
 test-cluster: cluster-test
 cluster-test: export CGO_ENABLED = 0
 cluster-test: envs .cache/bin/all-in-one ## run examples/kubernetes in a real cluster of one node, whatever is done to it; as root, by hand before a release
-	$(REPORT) -part=cluster internal/kubernetes -- -timeout 80m $(TESTFLAGS)
+	$(REPORT) -part=cluster internal/kubernetes -- -timeout 80m -parallel 4 $(TESTFLAGS)
 
 .PHONY: test-all
 test-all: envs .venv/complete .cache/bin/kubelet-volume ## run all of these, and test-release, in one go
