@@ -1,6 +1,7 @@
 package life
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -25,9 +26,12 @@ const (
 	lastWords = 3 * time.Second
 
 	// starves is how many workers of what comes up the kernel may kill for want of memory
-	// before it is given up: gunicorn starts others, and each takes what there is from
-	// the generation that serves.
+	// before it is given up, or of the generation that serves: gunicorn starts others, and
+	// each takes what there is from that generation.
 	starves = 2
+
+	// lookForStarved is how often it is looked for those of the generation that serves.
+	lookForStarved = 500 * time.Millisecond
 )
 
 // comesUp says whether a successor is coming up that the container does not need
@@ -181,3 +185,33 @@ func (lost) Advice(lines string) string { return "see " + lines }
 
 // OutOfMemory says whether the kernel has killed one for want of memory.
 func (e lost) OutOfMemory() bool { return e.workers.OOMKilled > 0 }
+
+// starving is the error of a generation that serves, and has lost so many workers for want
+// of memory beside its successor.
+type starving struct{ killed int }
+
+func (e starving) Error() string {
+	return fmt.Sprintf("%d workers of the generation that serves were killed, out of memory", e.killed)
+}
+
+// OutOfMemory says that the kernel has killed for want of memory.
+func (starving) OutOfMemory() bool { return true }
+
+// starves returns an error when the kernel has killed as many workers of a generation that
+// serves as it may, and none when that has ended or ctx has.
+func (g *generation) starves(ctx context.Context) error {
+	before := g.Workers().OOMKilled
+	for {
+		select {
+		case <-time.After(lookForStarved):
+		case <-g.Done():
+			<-ctx.Done() // its successor is all that there is
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+		if killed := g.Workers().OOMKilled - before; killed >= starves && !dead(g) {
+			return starving{killed}
+		}
+	}
+}

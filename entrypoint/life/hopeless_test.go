@@ -209,6 +209,33 @@ func TestASuccessorThatIsShortOfMemoryIsRolledBackAtOnce(t *testing.T) {
 	})
 }
 
+// The successor may keep its workers while those of the generation that serves are killed.
+func TestASuccessorBesideWhichTheOldGenerationStarvesIsRolledBackAtOnce(t *testing.T) {
+	inLife(t, func(t *testing.T, l *lived) {
+		time.Sleep(10 * time.Second)
+		l.next(func(f *fate) { f.never = true })
+		l.change("a")
+		time.Sleep(time.Second)
+		l.nth(0).kill(1)
+		time.Sleep(time.Second)
+		if l.said("rolled back") > 0 {
+			t.Error("it is for one worker, too")
+		}
+		l.nth(0).kill(1)
+		time.Sleep(time.Second)
+		if l.said(`rolled back generation=2 step=warm reason=2 workers of the generation that serves were killed, out of memory`) != 1 {
+			t.Error("it is not")
+		}
+	})
+}
+
+// kill has the kernel kill workers for want of memory.
+func (g *generation) kill(n int) {
+	g.w.Lock()
+	defer g.w.Unlock()
+	g.killed += n
+}
+
 func TestWorkersThatAllEndInBootAreSaidOnceAndBootGoesOn(t *testing.T) {
 	inLife(t, func(t *testing.T, l *lived) {
 		l.next(func(f *fate) { f.dying = true })

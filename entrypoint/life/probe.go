@@ -12,7 +12,7 @@ import (
 // should. What it fails in is no error where it is all that there is.
 func (l *Life) bringUp(ctx context.Context, old, next *generation, hint int, begun time.Time) error {
 	l.enter(status.Warm)
-	err := next.Ready(ctx, hint, l.workers)
+	err := l.awaitReady(ctx, old, next, hint)
 	if err != nil && !inherits(old, next) {
 		return err
 	}
@@ -36,6 +36,19 @@ func (l *Life) bringUp(ctx context.Context, old, next *generation, hint int, beg
 	}
 	l.isReady(next, time.Since(begun))
 	return nil
+}
+
+// awaitReady waits until the workers of a successor are ready, unless the old generation
+// starves meanwhile.
+func (l *Life) awaitReady(ctx context.Context, old, next *generation, hint int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		cancel(old.starves(ctx))
+	}()
+	defer func() { cancel(nil); <-watched }()
+	return next.Ready(ctx, hint, l.workers)
 }
 
 // sayUnanswered says that a generation serves since nothing else does.

@@ -146,6 +146,7 @@ type generation struct {
 	alien    bool          // somebody else has begun it
 	replaced bool          // a handoff has begun from it
 	dropped  time.Time     // when it lost a worker as it loads
+	killed   int           // workers that the kernel has killed for want of memory since it was ready
 	closed   bool          // its listener is
 	empty    time.Time     // when it holds no connection any more, since it gets none
 	passed   time.Time     // since when
@@ -634,7 +635,7 @@ func (g *generation) Promoted(ctx context.Context) error {
 func (g *generation) Workers() status.Workers {
 	g.w.Lock()
 	defer g.w.Unlock()
-	w := status.Workers{All: g.there, Ready: g.there}
+	w := status.Workers{All: g.there, Ready: g.there, OOMKilled: g.killed}
 	if !g.ready && (g.workers < 5 || g.w.adopted != nil || g.w.serving != nil && g.w.serving.dead()) {
 		w.Ready = 0 // of others some are
 	}
