@@ -37,7 +37,11 @@ const (
 // over would make another exit code of gunicorn's.
 func Run(c Config, command Command, log *slog.Logger) int {
 	signals := make(chan os.Signal, 128)
-	signal.Notify(signals, catchable(command.Managed && systemd.WatchdogEvery() > 0)...)
+	signal.Notify(signals, orders...)
+	settle := func() {
+		signal.Notify(signals, catchable(command.Managed && systemd.WatchdogEvery() > 0)...)
+		settle()
+	}
 	proc.Hold()
 	if command.Managed {
 		settle()
@@ -103,6 +107,14 @@ func unlessStopped(signals <-chan os.Signal, log *slog.Logger, prepare func(stop
 // stopPatience is how long what is prepared may take to come to its end once we
 // have been told to stop: a start, say, that is all but there.
 const stopPatience = 2 * time.Second
+
+// orders are the signals by which somebody may order something as soon as we are there.
+// With each that it is told to catch Go's runtime wakes another thread, and waits for it:
+// all of them would take it a millisecond.
+var orders = []os.Signal{
+	unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2,
+	unix.SIGTTIN, unix.SIGTTOU, unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH,
+}
 
 // catchable are the signals that somebody may want to send us, without those
 // that cannot be caught, SIGURG, which is the Go runtime's own, and SIGCHLD.

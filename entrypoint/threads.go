@@ -28,7 +28,7 @@ const (
 // process is left to the container (pids.max of its cgroup), the runtime cannot make
 // another one, and dies of it, and PID 1 with it. Those that are there it keeps.
 //
-// It takes some milliseconds. A command of which we are only the init need not wait for it.
+// It takes some milliseconds, for which a command need not wait of which we are only the init.
 func settle() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
