@@ -38,6 +38,7 @@ type ledger struct {
 	mu      sync.Mutex
 	workers map[int]*worker
 	others  map[int]other // children that are no workers
+	there   []int         // the master's children at the last look
 	forked  bool          // the master may have forked a worker: see hasForked
 	beating bool          // a worker has entered its loop
 	ready   bool          // the generation has been ready
@@ -80,6 +81,7 @@ func (l *ledger) look(m *Master, beating bool) (came bool, err error) {
 		}
 		l.killings.countFor(m.PID())
 	}
+	l.there = children
 	l.killings.look()  // the kernel counts them before they end
 	early := !l.forked // then who is new may have come before all workers
 	if early && slices.ContainsFunc(children, l.isNew) {
@@ -99,6 +101,13 @@ func (l *ledger) look(m *Master, beating bool) (came bool, err error) {
 		came = l.meet(m, pid, early) || came
 	}
 	return came, nil
+}
+
+// children are the master's, as the last look has found them.
+func (l *ledger) children() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.there
 }
 
 // isNew says whether a child has not been met yet.

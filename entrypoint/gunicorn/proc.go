@@ -92,26 +92,49 @@ type heartbeat struct {
 // its workers, a worker its own. Where we may not look, the error is
 // fs.ErrPermission.
 func heartbeats(pid int) ([]heartbeat, error) {
+	var none beats
+	return none.look(pid)
+}
+
+// beats are the files of workers that have beaten, for who looks at them again and again:
+// that they have is so for ever. A file's name is random, and nobody else's.
+type beats map[proc.Descriptor]heartbeat
+
+// look is heartbeats.
+func (b *beats) look(pid int) ([]heartbeat, error) {
 	descriptors, err := proc.Descriptors(pid)
 	if err != nil {
 		return nil, err
 	}
-	var beats []heartbeat
+	known := *b
+	*b = make(beats, len(known))
+	var all []heartbeat
 	for _, d := range descriptors {
 		if !strings.HasPrefix(path.Base(d.Target), "wgunicorn-") {
 			continue
 		}
-		var st unix.Stat_t
-		err := unix.Stat(d.Link, &st)
+		beat, is := known[d]
+		if !is {
+			beat, err = readHeartbeat(d)
+		}
 		if err == unix.ENOENT {
 			continue // closed meanwhile: its worker has gone
 		}
 		if err != nil {
 			return nil, err
 		}
-		beats = append(beats, heartbeat{inode: st.Ino, made: st.Mtim, beaten: beaten(&st)})
+		if beat.beaten {
+			(*b)[d] = beat
+		}
+		all = append(all, beat)
 	}
-	return beats, nil
+	return all, nil
+}
+
+func readHeartbeat(d proc.Descriptor) (heartbeat, error) {
+	var st unix.Stat_t
+	err := unix.Stat(d.Link, &st)
+	return heartbeat{inode: st.Ino, made: st.Mtim, beaten: beaten(&st)}, err
 }
 
 // beaten tells a worker's file that has been touched from one that has not.

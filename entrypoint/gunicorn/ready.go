@@ -85,13 +85,14 @@ func (m *Master) awaitBeats(ctx context.Context, hint int, report func(Workers))
 // looks are those at a master that is getting its workers, one every lookEvery.
 type looks struct {
 	unlisted int // looks to come that do not list what there is
+	beats    beats
 	pace     pace
 	loops    [2]bool // what m.loops said in the look before, and in the last one
 }
 
 // fewListed is how many processes are listed at each look. More are listed the more seldom,
 // so that a look takes about as long as with these.
-const fewListed = 16
+const fewListed = 8
 
 // list notes what the generation has, for End, and where it logs.
 func (l *looks) list(m *Master) {
@@ -112,7 +113,7 @@ func (l *looks) look(m *Master) (now Workers, err error) {
 	l.list(m)
 	l.loops = [2]bool{l.loops[1], m.loops()}
 	installed := m.Handles(unix.SIGUSR2)
-	beats, err := heartbeats(m.PID())
+	beats, err := l.beats.look(m.PID())
 	if unreadable(err, m.Process) {
 		return now, errBlind
 	}
@@ -205,12 +206,10 @@ func count(beats []heartbeat) (all, ready int) {
 }
 
 // countDirty looks at the master's dirty workers, and adds them to what is known of its
-// workers. It is told the files that the master holds. Where its children cannot be
-// listed it adds what it knew.
+// workers. It is told the files that the master holds, and goes by the children that the
+// ledger has found.
 func (m *Master) countDirty(own []heartbeat, now *Workers) {
-	if children, err := proc.Children(m.PID()); err == nil {
-		m.dirty.look(m, own, children)
-	}
+	m.dirty.look(m, own, m.ledger.children())
 	m.dirty.count(now)
 }
 
