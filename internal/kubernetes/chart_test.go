@@ -110,6 +110,7 @@ application: shop.wsgi:application
 replicas: 7
 config: "workers = 5\n"
 secret: {GREETING: null, COLOUR: "true", EMPTY: ""}
+probe: https://shop.example/healthz
 jitter: 5m
 resources: {requests: {cpu: 1, memory: 1Gi}, limits: {memory: 1Gi}}
 `
@@ -133,8 +134,10 @@ func TestTheChartTakesEachValue(t *testing.T) {
 	if got := container.Args[len(container.Args)-1]; got != "shop.wsgi:application" {
 		t.Errorf("gunicorn serves %s", got)
 	}
-	if !slices.Contains(container.Env, corev1.EnvVar{Name: "STABLEHAND_JITTER", Value: "5m"}) {
-		t.Errorf("the environment has %v", container.Env)
+	for name, value := range map[string]string{"PROBE": "https://shop.example/healthz", "JITTER": "5m"} {
+		if !slices.Contains(container.Env, corev1.EnvVar{Name: "STABLEHAND_" + name, Value: value}) {
+			t.Errorf("the environment has %v", container.Env)
+		}
 	}
 	if got := container.Resources; got.Requests.Cpu().String() != "1" || got.Requests.Memory().String() != "1Gi" || got.Limits.Memory().String() != "1Gi" {
 		t.Errorf("the resources are %v", got)
@@ -178,6 +181,7 @@ func TestWrongValuesOfTheChartAreRefused(t *testing.T) {
 		"config: {workers: 2}":                `at '/config': got object, want string`,
 		"secret: {PORT: 8080}":                `at '/secret/PORT': got number, want string`,
 		"secret: {gunicorn.conf.py: x}":       `at '/secret': additional properties 'gunicorn.conf.py' not allowed`,
+		"probe: /healthz":                     `at '/probe': '/healthz' does not match pattern`,
 		"jitter: 30":                          `at '/jitter': got number, want string`,
 		"jitter: half a minute":               `at '/jitter': 'half a minute' does not match pattern`,
 		"resources: {limit: {memory: 192Mi}}": `at '/resources': additional properties 'limit' not allowed`,

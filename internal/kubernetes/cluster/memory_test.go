@@ -68,7 +68,7 @@ func TestMemoryDecidesBeforeAHandoff(t *testing.T) {
 		what := fmt.Sprintf("MEMORY=%s, %d %%", test.memory, test.percent)
 		t.Run(what, func(t *testing.T) {
 			s := newSiteOf(t, heavy, noJitter, replicas(1), modest, limit(one*test.percent/100),
-				setting("MEMORY", test.memory), setting("READY_TIMEOUT", "30s"))
+				memory(test.memory), setting("READY_TIMEOUT", "30s"))
 			pod := s.pods()[0]
 			s.unharmed(what, func() {
 				s.greet("Hello, version 2")
@@ -96,7 +96,7 @@ func TestTheKernelKillsForWantOfMemory(t *testing.T) {
 	for _, percent := range []int64{115, 150} {
 		what := fmt.Sprintf("MEMORY=warn, %d %%", percent)
 		t.Run(what, func(t *testing.T) {
-			s := newSiteOf(t, heavy, noJitter, replicas(1), modest, limit(one*percent/100), setting("HTTP", ":9090"))
+			s := newSiteOf(t, heavy, noJitter, replicas(1), modest, limit(one*percent/100), memory("warn"))
 			pod := s.pods()[0]
 			var unready atomic.Int64
 			s.under(what, func() {
@@ -179,6 +179,11 @@ func ends(s *site, pod corev1.Pod, n int) error {
 		err = fmt.Errorf("%d were rolled back", rolled)
 	}
 	return err
+}
+
+// memory is what STABLEHAND_MEMORY is to say.
+func memory(word string) edit {
+	return edit{deployment, "          value: wait", "          value: " + word}
 }
 
 // limit is how much memory a container may take.
