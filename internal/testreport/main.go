@@ -38,12 +38,12 @@ type event struct {
 }
 
 // told are the lines of tests that passed which are printed all the same.
-const told = "clients saw "
+const told = "clients saw"
 
 // noTests is what go test warns of where a part has no test in a package.
 const noTests = "testing: warning: no tests to run\n"
 
-// reason is what a test said in its own code's name.
+// reason is what a test said in its own code's name: why it was skipped, or what is told.
 var reason = regexp.MustCompile(`^\s+\S+\.go:\d+: (.*)`)
 
 // report is what was printed, and is known so far.
@@ -238,6 +238,9 @@ func (r *report) ended(test event, how string) {
 		r.passed++
 	}
 	for _, line := range r.output[test] {
+		if said := reason.FindStringSubmatch(line); said != nil {
+			line = said[1]
+		}
 		if line = strings.TrimSpace(line); how == "pass" && strings.HasPrefix(line, told) {
 			fmt.Fprintf(r, "%s: %s\n", test.Test, line)
 		}

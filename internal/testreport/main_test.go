@@ -20,12 +20,13 @@ func TestReport(t *testing.T) {
 		well   bool
 	}{
 		"all is well": {header + `{"Action":"output","Package":"p","Test":"TestA/one","Output":"        clients saw requests=7\n"}
+{"Action":"output","Package":"p","Test":"TestA/one","Output":"    a_test.go:83: clients saw | a change | 8 |\n"}
 {"Action":"pass","Package":"p","Test":"TestA/one"}
 {"Action":"pass","Package":"p","Test":"TestA"}
 {"Action":"output","Package":"p","Output":"PASS\n"}
 {"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}
 {"Action":"pass","Package":"p"}
-`, []string{"TestA/one: clients saw requests=7\n", "ok  \tp\t0.1s\n", "1 passed, 0 failed, 0 skipped\n"}, true},
+`, []string{"TestA/one: clients saw requests=7\n", "TestA/one: clients saw | a change | 8 |\n", "ok  \tp\t0.1s\n", "1 passed, 0 failed, 0 skipped\n"}, true},
 		"a test fails": {header + `{"Action":"output","Package":"p","Test":"TestA/one","Output":"    a_test.go:7: why\n"}
 {"Action":"fail","Package":"p","Test":"TestA/one"}
 {"Action":"fail","Package":"p","Test":"TestA"}

@@ -379,8 +379,8 @@ func (s *site) under(what string, do func()) load.Result {
 	do()
 	s.more(run)
 	saw := run.Stop()
-	s.t.Logf("clients saw %s", saw)
-	s.t.Logf("| %s | %d | %d | %s | %s |", what, saw.Requests, saw.Failed, saw.Silence.Round(time.Millisecond), saw.End.Sub(saw.Start).Round(100*time.Millisecond))
+	s.t.Logf("clients saw, %s: %s", what, saw)
+	s.t.Logf("clients saw | %s | %d | %d | %s | %s |", what, saw.Requests, saw.Failed, saw.Silence.Round(time.Millisecond), saw.End.Sub(saw.Start).Round(100*time.Millisecond))
 	return saw
 }
 
