@@ -72,14 +72,20 @@ func TestADirtyWorkerThatEndsAsItLoadsIsLost(t *testing.T) {
 // The arbiter that takes another's place holds the files of the workers, too.
 func TestADirtyArbiterThatWasReplacedIsWaitedFor(t *testing.T) {
 	m, _ := serve(t, "27.0.1", dirtyApp(t, "1", "")...)
-	m.dirty.mu.Lock()
-	first := m.dirty.arbiter
-	m.dirty.mu.Unlock()
+	arbiter := func() int {
+		m.dirty.mu.Lock()
+		defer m.dirty.mu.Unlock()
+		return m.dirty.arbiter
+	}
+	first := arbiter()
+	unix.Kill(m.PID(), unix.SIGSTOP) // it would start another one at once
 	unix.Kill(first, unix.SIGKILL)
 	until(t, m, "it has gone", func(w Workers) bool { return w.Dirty == 0 })
 	if m.dirty.over() {
 		t.Error("nothing is to be waited for, and there is no dirty arbiter")
 	}
+	unix.Kill(m.PID(), unix.SIGCONT)
+	until(t, m, "there is another", func(Workers) bool { return arbiter() != 0 })
 	again := &Master{Process: m.Process, reaper: m.reaper}
 	if err := again.Ready(limited(t), 0, func(Workers) {}); err != nil {
 		t.Fatal(err)

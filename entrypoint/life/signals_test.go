@@ -306,7 +306,8 @@ func (w *world) became(sig life.Signal, when <-chan struct{}, signals chan<- lif
 	synctest.Wait()
 	w.Lock()
 	what := heard(sig, w.story[mark:])
-	if what != "" && what != "handoff" && strings.Contains(w.story[mark], " INFO ") {
+	first := slices.IndexFunc(w.story[mark:], func(line string) bool { return strings.Contains(line, string(sig)) })
+	if what != "" && what != "handoff" && strings.Contains(w.story[mark+first], " INFO ") {
 		what += ", and it was told before it was done"
 	}
 	mark = len(w.story)
