@@ -43,8 +43,8 @@ REPORT := @PATH=$$PATH:$(CURDIR)/.cache/bin go run ./internal/testreport $(REPOR
 FLAGS  := -- $(RACE) -parallel $(PARALLEL) -timeout 80m $(TESTFLAGS)
 
 .PHONY: test
-test: envs .venv/complete ## run the tests that matter to most changes, and try what is released, within 12 minutes; name what is left to others
-	$(REPORT) -part=test . internal/release $(FLAGS)
+test: envs .venv/complete ## run the tests that matter to most changes, within 12 minutes, and name what is left to others
+	$(REPORT) -part=test . $(FLAGS)
 
 .PHONY: test-rest
 test-rest: envs ## run the others: every gunicorn, init and user, chaos, Docker, systemd
@@ -246,5 +246,5 @@ schema: bin/release ## write docs/status.schema.json anew, after entrypoint/stat
 	bin/release schema
 
 .PHONY: test-release
-test-release: ## build a release twice, and try it in containers
-	$(REPORT) -part=release internal/release $(FLAGS)
+test-release: ## build a release, and try each artifact as its user would
+	@go run ./internal/testreport $(REPORTFLAGS) internal/release -- -timeout 30m $(TESTFLAGS)
