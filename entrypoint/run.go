@@ -38,13 +38,13 @@ const (
 func Run(c Config, command Command, log *slog.Logger) int {
 	signals := make(chan os.Signal, 128)
 	signal.Notify(signals, orders...)
-	settle := func() {
+	equip := func() {
 		signal.Notify(signals, catchable(command.Managed && systemd.WatchdogEvery() > 0)...)
 		settle()
 	}
 	proc.Hold()
 	if command.Managed {
-		settle()
+		equip()
 		moveOn() // after our threads, which have pids, too
 	}
 	r, err := reaper.New()
@@ -59,7 +59,7 @@ func Run(c Config, command Command, log *slog.Logger) int {
 		if command.Managed {
 			return prepare(stop, c, command, r, log)
 		}
-		defer settle()
+		defer equip()
 		return begin(command, r, log)
 	})
 }

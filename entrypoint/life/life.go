@@ -104,9 +104,11 @@ func newGeneration(g Generation, number int) *generation {
 }
 
 // dead says whether a process's end is known.
-func dead(p Process) bool {
+func dead(p Process) bool { return closed(p.Done()) }
+
+func closed(c <-chan struct{}) bool {
 	select {
-	case <-p.Done():
+	case <-c:
 		return true
 	default:
 		return false

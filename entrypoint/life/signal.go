@@ -122,7 +122,7 @@ func (l *Life) deliverKept() {
 // workers handles all of them, and need not be looked at.
 func (l *Life) deliver(g *generation, sig Signal) {
 	before := g.delivered
-	if g.ready && isClosed(before) {
+	if g.ready && (before == nil || closed(before)) {
 		if err := g.Signal(sig); err != nil && !dead(g) {
 			l.unsent(sig, g, err)
 		}
@@ -139,19 +139,6 @@ func (l *Life) deliver(g *generation, sig Signal) {
 			l.unsent(sig, g, err)
 		}
 	}()
-}
-
-// isClosed says whether a channel is, or there is none.
-func isClosed(c <-chan struct{}) bool {
-	if c == nil {
-		return true
-	}
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // toAll sends a signal to every master; before there is one that serves, to all

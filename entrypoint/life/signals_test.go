@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -288,6 +289,7 @@ func (o overhearing) Handle(ctx context.Context, r slog.Record) error {
 	err := o.world.Handle(ctx, r)
 	if r.Message == o.text {
 		o.do()
+		runtime.Gosched() // and so whoever waits for it comes before what the loop does next
 	}
 	return err
 }
