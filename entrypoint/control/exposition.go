@@ -15,7 +15,8 @@ import (
 // The tests hold it against prometheus/common/expfmt, byte for byte.
 type exposition struct {
 	bytes.Buffer
-	open bool // OpenMetrics
+	open       bool // OpenMetrics
+	goroutines int  // as many as there are
 }
 
 const (

@@ -3,6 +3,7 @@ package control
 import (
 	"maps"
 	"net/http"
+	"runtime"
 	"slices"
 	"time"
 
@@ -29,6 +30,8 @@ type metric struct {
 }
 
 var metrics = []metric{
+	{Metric{"go_goroutines", "gauge", "Goroutines of stablehand."},
+		func(e *exposition, name string, _ status.Status) { e.sample(name, float64(e.goroutines)) }},
 	{Metric{"stablehand_build_info", "gauge", "A constant 1, labelled by what stablehand was built from and with."},
 		func(e *exposition, name string, s status.Status) {
 			built := version.Read()
@@ -146,7 +149,7 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	e := exposition{open: wantsOpen(r.Header.Get("Accept"))}
+	e := exposition{open: wantsOpen(r.Header.Get("Accept")), goroutines: runtime.NumGoroutine()}
 	e.write(now)
 	w.Header().Set("Content-Type", map[bool]string{true: typeOpen, false: typeText}[e.open])
 	w.Write(e.Bytes())

@@ -180,6 +180,35 @@ func TestATableHasAPlaceOrItIsAnError(t *testing.T) {
 	}
 }
 
+// What stablehand is to reach is told of medians, beside a site that was let be.
+func TestGoalsAreToldBesideASiteThatWasLetBe(t *testing.T) {
+	const app = "5 s by sleeping"
+	of := func(way string, silence, onlyNew, start float64) trial {
+		return trial{Way: way, App: app, Start: start, Seen: &seen{Silence: silence, OnlyNew: onlyNew}}
+	}
+	r := &results{trials: []trial{
+		of("none", 0.1, -1, 5.5), of("none", 0.2, -1, 6), of("none", 0.9, -1, 6.5),
+		of("usr2", 0.3, 6.5, 0), of("bind", 0.34, 7.4, 0), {Way: "bind", App: app, Reason: "it did not start"},
+		of("hup", 5, 5, 0),
+	}}
+	var b strings.Builder
+	r.goals(&b, app)
+	for _, want := range []string{"| 1.5 × | 1.5 × | **1.7 ×** |", "beyond the 6.00 s", "| 0.55 s | 0.50 s | **1.40 s** |"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("there is no %q in\n%s", want, b.String())
+		}
+	}
+	r.trials[3].Seen.OnlyNew = -1
+	b.Reset()
+	if r.goals(&b, app); !strings.Contains(b.String(), "| **never** |") {
+		t.Errorf("what was never reached is not told as such:\n%s", b.String())
+	}
+	b.Reset()
+	if r.goals(&b, "40 s by sleeping"); b.Len() > 0 {
+		t.Errorf("there is none to compare with, and it says %s", b.String())
+	}
+}
+
 // Each way's key is one word of -ways, and names it.
 func TestKeysAreDistinct(t *testing.T) {
 	for i, w := range ways {

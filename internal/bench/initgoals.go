@@ -62,8 +62,6 @@ func (g goal) verdict(costs []initCost) []string {
 	return []string{shown, "**no**"}
 }
 
-func medianOf(values []float64) float64 { return quartiles(values)[1] }
-
 // quartiles leave out what happens now and then, as something else gets a processor.
 func quartiles(values []float64) []float64 {
 	sorted := slices.Sorted(slices.Values(values))

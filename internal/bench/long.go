@@ -7,8 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,31 +23,28 @@ import (
 )
 
 // class is a worker class of gunicorn's.
-type class struct {
-	name, words string
-	usr2        bool // loses no request by USR2 either
-}
+type class struct{ name, words string }
 
+// classes are all of them. By USR2 uvicorn's two may lose what they have accepted and not
+// read, which is their own race.
 var classes = []class{
-	{"sync", "app:wsgi", true},
-	{"gthread", "--worker-class=gthread --threads=4 app:wsgi", true},
-	{"gevent", "--worker-class=gevent app:wsgi", true},
-	{"tornado", "--worker-class=tornado app:wsgi", true},
-	{"asgi", "--worker-class=asgi app:asgi", true},
-	{"dirty", "--dirty-app=dirtied:Version --dirty-workers=2 dirtied:wsgi", false},
-	{"uvloop", "--worker-class=uvicorn_worker.UvicornWorker app:asgi", false},
-	{"asyncio", "--worker-class=uvicorn_worker.UvicornH11Worker app:asgi", false},
+	{"sync", "app:wsgi"},
+	{"gthread", "--worker-class=gthread --threads=4 app:wsgi"},
+	{"gevent", "--worker-class=gevent app:wsgi"},
+	{"tornado", "--worker-class=tornado app:wsgi"},
+	{"asgi", "--worker-class=asgi app:asgi"},
+	{"dirty", "--dirty-app=dirtied:Version --dirty-workers=2 dirtied:wsgi"},
+	{"uvloop", "--worker-class=uvicorn_worker.UvicornWorker app:asgi"},
+	{"asyncio", "--worker-class=uvicorn_worker.UvicornH11Worker app:asgi"},
 }
 
-// longWays are all that is run for long: each class with BIND, and by USR2 those that are
-// to lose nothing by it. The first one is let hand over very often.
+// longWays are all that is run for long: each class with BIND, and by USR2. The first two
+// are let hand over very often.
 func longWays(envs string) (all []way) {
 	for _, c := range classes {
 		words := "stablehand gunicorn --workers=3 " + c.words
-		all = append(all, way{key: c.name + "/BIND", name: c.name + ", BIND", env: envs, words: words, vars: []string{"STABLEHAND_BIND=$HOST:$PORT"}, first: true})
-		if c.usr2 {
-			all = append(all, way{key: c.name + "/USR2", name: c.name + ", by USR2", env: envs, words: words + " --bind=$HOST:$PORT", first: true})
-		}
+		all = append(all, way{key: c.name + "/BIND", name: c.name + ", BIND", env: envs, words: words, vars: []string{"STABLEHAND_BIND=$HOST:$PORT"}, first: true},
+			way{key: c.name + "/USR2", name: c.name + ", by USR2", env: envs, words: words + " --bind=$HOST:$PORT", first: true})
 	}
 	return all
 }
@@ -62,6 +63,7 @@ type stretch struct {
 // weight is what stablehand itself takes.
 type weight struct {
 	Handoffs, Files, Threads, Processes int
+	Goroutines                          int
 	Anonymous                           uint64 // kB
 }
 
@@ -71,11 +73,13 @@ const (
 	manyHandoffs  = 200       // of each
 	manyInOneGo   = 1000      // of one
 	weighEvery    = 10        // handoffs
+
+	inOneGo = ", in one go" // behind the key of a way that hands over so often without a new start
 )
 
 // runLong has each way hand over until it has answered o.requests requests and handed over
-// o.handoffs times; and then one of them o.marathon times in one go. It goes on with what
-// the file has.
+// o.handoffs times; and then the first class, both ways, o.marathon times in one go. It
+// goes on with what the file has.
 func runLong(ctx context.Context, o options) error {
 	all, err := readStretches(o.results)
 	if err != nil {
@@ -92,8 +96,8 @@ func runLong(ctx context.Context, o options) error {
 			}
 		}
 	}
-	if marathon := longWays(o.longEnv)[0]; o.marathon > 0 {
-		marathon.key += ", in one go"
+	for _, marathon := range longWays(o.longEnv)[:2] {
+		marathon.key += inOneGo
 		if sumOf(all, marathon.key).Handoffs < o.marathon {
 			if all, err = goOn(ctx, o, all, marathon, o.marathon); err != nil {
 				return err
@@ -212,7 +216,28 @@ func (s *site) weigh(handoffs int) weight {
 		w.Threads = int(threads)
 	}
 	w.Anonymous, _ = kilobytes(s.manager, "RssAnon") // 0 would be seen in the table
+	w.Goroutines = s.goroutines()
 	return w
+}
+
+var goroutines = regexp.MustCompile(`(?m)^go_goroutines (\d+)$`)
+
+// goroutines are stablehand's, as it tells itself; 0 where it does not.
+func (s *site) goroutines() (n int) {
+	client := http.Client{Timeout: startPatience, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", s.control())
+		}}}
+	answer, err := client.Get("http://stablehand/metrics")
+	if err != nil {
+		return 0
+	}
+	defer answer.Body.Close()
+	text, _ := io.ReadAll(answer.Body) // without all of it there is no such line
+	if found := goroutines.FindSubmatch(text); found != nil {
+		n, _ = strconv.Atoi(string(found[1])) // they are digits
+	}
+	return n
 }
 
 func sumOf(all []stretch, key string) (sum stretch) {
@@ -231,8 +256,8 @@ func sumOf(all []stretch, key string) (sum stretch) {
 
 func longTable(all []stretch) string {
 	var b strings.Builder
-	row(&b, "worker class, way", "handoffs", "failed, new connections", "failed, kept ones", "sent again", "descriptors", "threads", "anonymous memory")
-	row(&b, slices.Repeat([]string{"---"}, 8)...)
+	row(&b, "worker class, way", "handoffs", "failed, new connections", "failed, kept ones", "sent again", "descriptors", "threads", "goroutines", "anonymous memory")
+	row(&b, slices.Repeat([]string{"---"}, 9)...)
 	var keys []string
 	for _, s := range all {
 		if !slices.Contains(keys, s.Way) {
@@ -246,9 +271,10 @@ func longTable(all []stretch) string {
 			return fmt.Sprintf("%d → %d%s", value(first), value(last), unit)
 		}
 		row(&b, key, fmt.Sprint(sum.Handoffs), sum.New.String(), sum.Kept.String(), fmt.Sprint(sum.Kept.Again),
-			of(func(w weight) int { return w.Files }, ""), of(func(w weight) int { return w.Threads }, ""), of(func(w weight) int { return int(w.Anonymous) }, " kB"))
+			of(func(w weight) int { return w.Files }, ""), of(func(w weight) int { return w.Threads }, ""),
+			of(func(w weight) int { return w.Goroutines }, ""), of(func(w weight) int { return int(w.Anonymous) }, " kB"))
 	}
-	fmt.Fprintf(&b, "\nThe goal is %d requests over %d handoffs each, and %d handoffs of one in one go; this is how far it got. The last three columns are of stablehand itself, after the first handoff and after the last.\n", manyRequests, manyHandoffs, manyInOneGo)
+	fmt.Fprintf(&b, "\nThe goal is %d requests over %d handoffs each, and %d handoffs of the first class in one go, both ways; this is how far it got. The last four columns are of stablehand itself, after the first handoff and after the last.\n", manyRequests, manyHandoffs, manyInOneGo)
 	return b.String()
 }
 

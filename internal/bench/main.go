@@ -169,12 +169,13 @@ func measure(ctx context.Context, o options) error {
 	return ctx.Err()
 }
 
-// tryAll tries each way in turns, each time beginning with another.
+// tryAll tries each way, and none, in turns, each time beginning with another.
 func tryAll(ctx context.Context, o options, r *results) error {
+	turns := append(slices.Clone(o.ways), none)
 	for round := range o.repeat {
 		for _, app := range o.apps {
-			for i := range o.ways {
-				w := o.ways[(i+round)%len(o.ways)]
+			for i := range turns {
+				w := turns[(i+round)%len(turns)]
 				if r.tried(w, app, round) {
 					continue
 				}

@@ -53,7 +53,7 @@ func (r *results) draw() string {
 	var shown []way
 	var trials []trial
 	for _, w := range ways {
-		ran := slices.DeleteFunc(r.of(w, app), func(t trial) bool { return t.Seen == nil })
+		ran := thatRan(r.of(w, app))
 		if len(ran) == 0 {
 			continue
 		}

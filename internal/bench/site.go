@@ -138,7 +138,7 @@ func (s *site) start(o options, env string) error {
 	s.outside = exec.Command(line[0], line[1:]...)
 	s.outside.Dir, s.outside.Stdout, s.outside.Stderr = s.dir, log, log
 	s.outside.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", fmt.Sprintf("LOAD=%g", s.app.load.Seconds()), "LOAD_BY="+s.app.by,
-		"STABLEHAND_CONTROL="+filepath.Join(s.dir, "control"),
+		"STABLEHAND_CONTROL="+s.control(),
 		fmt.Sprintf("PATH=%s:%s:%s", filepath.Dir(o.stablehand), filepath.Join(env, "bin"), os.Getenv("PATH")))
 	for _, v := range s.way.vars {
 		s.outside.Env = append(s.outside.Env, fill(v))
@@ -163,7 +163,8 @@ func namespace() []string {
 	return append(line, "--")
 }
 
-func (s *site) log() string { return filepath.Join(s.dir, "log") }
+func (s *site) log() string     { return filepath.Join(s.dir, "log") }
+func (s *site) control() string { return filepath.Join(s.dir, "control") }
 
 // findManager waits until the way's own process is there.
 func (s *site) findManager() error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -48,11 +47,18 @@ func (r *results) tables() string {
 		fmt.Fprintf(&b, "\n### An application that loads for %s\n\n%s\n\n", app, r.rounds(app))
 		row(&b, "reload by", "failed, new connections", "failed, kept ones", "sent again", "nobody answered for", "first new answer", "only new answers", "p50", "p99", "p99.9", "memory")
 		row(&b, slices.Repeat([]string{"---"}, 11)...)
-		for _, w := range ways {
-			if trials := r.of(w, app); len(trials) > 0 {
-				row(&b, append([]string{w.name}, cells(trials)...)...)
+		for _, w := range append(slices.Clone(ways), none) {
+			trials := r.of(w, app)
+			if len(trials) == 0 {
+				continue
 			}
+			of := cells(trials)
+			if w.key == none.key {
+				of[firstNew], of[onlyNew] = "", "" // nothing new was to come
+			}
+			row(&b, append([]string{w.name}, of...)...)
 		}
+		r.goals(&b, app)
 	}
 	if len(r.standings) > 0 {
 		r.standingTable(&b)
@@ -90,8 +96,7 @@ func (r *results) busyness() string {
 	if len(busy) == 0 {
 		return ""
 	}
-	slices.Sort(busy)
-	return howBusy(busy[len(busy)/2], busy[len(busy)-1])
+	return howBusy(medianOf(busy), slices.Max(busy))
 }
 
 // calm is up to how much of all processors may be others'.
@@ -106,9 +111,12 @@ func howBusy(median, most float64) string {
 	return text + " **So the machine was not calm**: waits, silences of less than a second, and how long it takes to load by computing are the machine's as much as the way's."
 }
 
+// The places of two of the cells.
+const firstNew, onlyNew = 4, 5
+
 // cells tell what came of the trials of one way.
 func cells(trials []trial) []string {
-	ran := slices.DeleteFunc(slices.Clone(trials), func(t trial) bool { return t.Seen == nil })
+	ran := thatRan(trials)
 	if len(ran) == 0 {
 		return append([]string{"did not run: " + inCell(trials[0].Reason)}, slices.Repeat([]string{""}, 9)...)
 	}
@@ -140,6 +148,11 @@ func cells(trials []trial) []string {
 	}
 }
 
+// thatRan are the trials in which there was a reload, whatever came of it.
+func thatRan(trials []trial) []trial {
+	return slices.DeleteFunc(slices.Clone(trials), func(t trial) bool { return t.Seen == nil })
+}
+
 // spread is the median, and in parentheses the least and the most where they differ. What
 // is below 0 never was.
 func spread(values []float64, format, unit string) string {
@@ -149,16 +162,20 @@ func spread(values []float64, format, unit string) string {
 		}
 		return fmt.Sprintf(format, v)
 	}
-	slices.SortFunc(values, cmp.Compare)
-	middle := (values[(len(values)-1)/2] + values[len(values)/2]) / 2
-	least, median, most := shown(values[0]), shown(middle), shown(values[len(values)-1])
+	middle := medianOf(values)
+	least, median, most := shown(slices.Min(values)), shown(middle), shown(slices.Max(values))
 	switch {
-	case least == most && values[0] < 0:
+	case least == most && middle < 0:
 		return median
 	case least == most:
 		return median + unit
 	}
 	return fmt.Sprintf("%s (%s–%s)%s", median, least, most, unit)
+}
+
+func medianOf(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // String tells how many failed, and how.

@@ -41,6 +41,7 @@ type trial struct {
 	Reason   string  `json:",omitempty"` // why there was none
 	Seen     *seen   `json:",omitempty"`
 	Peak     int64   `json:",omitempty"` // memory of all its processes at the most, in bytes
+	Start    float64 `json:",omitempty"` // how many seconds another site took to start beside it
 }
 
 // try starts a site, and reloads it once.
@@ -57,17 +58,44 @@ func try(ctx context.Context, o options, w way, app application) (t trial) {
 	watched := s.load(ctx, o.every)
 	time.Sleep(before)
 	watched.changed = time.Now()
-	if err := s.change("v2"); err != nil {
+	if w.key == none.key {
+		t.Start, err = startBeside(o, app)
+	} else {
+		err = s.reload(o, watched)
+	}
+	if err != nil {
 		t.Reason = err.Error()
 		return t
-	}
-	for end := watched.changed.Add(reloadPatience + time.Duration(o.workers)*app.load); time.Now().Before(end) && !watched.over(); time.Sleep(100 * time.Millisecond) {
 	}
 	t.Seen, t.Peak = watched.stop(), peak()
 	if o.logs != "" {
 		keepLog(o.logs, s, t)
 	}
 	return t
+}
+
+// reload has a site reload, and waits until that is over.
+func (s *site) reload(o options, watched *watched) error {
+	if err := s.change("v2"); err != nil {
+		return err
+	}
+	for end := watched.changed.Add(reloadPatience + time.Duration(o.workers)*s.app.load); time.Now().Before(end) && !watched.over(); time.Sleep(100 * time.Millisecond) {
+	}
+	return nil
+}
+
+// startBeside starts another site, and ends it a while later. It says how many seconds that
+// took to start: the least that any reload can take.
+func startBeside(o options, app application) (took float64, err error) {
+	began := time.Now()
+	s, err := startSite(o, beside, app)
+	if err != nil {
+		return 0, err
+	}
+	took = time.Since(began).Seconds()
+	time.Sleep(settling)
+	s.end()
+	return took, nil
 }
 
 // change writes a version, and tells the site where it has to be told.

@@ -48,6 +48,13 @@ var ways = []way{
 		vars: []string{"STABLEHAND_WATCH=version", "STABLEHAND_BIND=$HOST:$PORT"}, first: true, watches: true},
 }
 
+// none is no way of reloading. What its clients see is what the machine does to a site
+// that is let be, when another one starts beside it: gunicorn with the same application.
+var none = way{key: "none", name: "none: another gunicorn starts beside it", env: "servers", words: "stablehand " + gunicornWords, first: true}
+
+// beside is that other one.
+var beside = way{key: "beside", env: "servers", words: gunicornWords}
+
 const (
 	uvicornWords = "uvicorn --workers=$WORKERS --host=$HOST --port=$PORT --no-access-log app:asgi"
 	granianWords = "granian --interface=asgi --workers=$WORKERS --host=$HOST --port=$PORT app:asgi"

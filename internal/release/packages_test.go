@@ -16,6 +16,16 @@ import (
 	"github.com/stablehand/stablehand/internal/docker"
 )
 
+// packaged is what the packages of each target say that they are for.
+var packaged = map[string]struct{ deb, rpm, apk string }{
+	"amd64":   {"amd64", "x86_64", "x86_64"},
+	"arm64":   {"arm64", "aarch64", "aarch64"},
+	"armv7":   {"armhf", "armv7hl", "armv7"},
+	"ppc64le": {"ppc64el", "ppc64le", "ppc64le"},
+	"riscv64": {"riscv64", "riscv64", "riscv64"},
+	"s390x":   {"s390x", "s390x", "s390x"},
+}
+
 // inAll are the files that each package has.
 var inAll = []string{
 	"/usr/bin/stablehand",
@@ -58,19 +68,46 @@ dpkg --purge stablehand
 echo removed
 `
 
+// inACopy runs a script in a copy of this system, $1, which ends with it and has the
+// release, $2, as /dist.
+const inACopy = `set -eu
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
+mkdir "$1/root/dist"
+mount --bind "$2" "$1/root/dist"
+mount --rbind /dev "$1/root/dev"
+exec chroot "$1/root" bash -c "$3"
+`
+
 func TestDpkgInstallsRunsAndRemovesIt(t *testing.T) {
 	dist := built(t)
-	e := docker.Shared(t)
-	image, err := e.Base(docker.BookwormImage)
-	if errors.Is(err, docker.ErrNoBase) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	did := docker.MustDo(t, e, "run", "--rm", "--network=none", "--volume="+dist+":/dist:ro", image, "bash", "-c", whatDpkgDoes)
-	if want := "/usr/bin/stablehand\n" + says(t, version) + "\nexit code 7\nremoved"; did != want {
-		t.Errorf("got\n%s\nwant\n%s", did, want)
+	for name, do := range map[string]func(t *testing.T) string{
+		"in a copy of this system": func(t *testing.T) string {
+			needs(t, "dpkg", "dpkg")
+			needs(t, "unshare", "util-linux")
+			if os.Getuid() != 0 {
+				t.Skip("only root can install one")
+			}
+			return must(t, "", "unshare", "--mount", "--", "sh", "-c", inACopy, "sh", t.TempDir(), dist, whatDpkgDoes)
+		},
+		"in a container": func(t *testing.T) string {
+			e := docker.Shared(t)
+			image, err := e.Base(docker.BookwormImage)
+			if errors.Is(err, docker.ErrNoBase) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return docker.MustDo(t, e, "run", "--rm", "--network=none", "--volume="+dist+":/dist:ro", image, "bash", "-c", whatDpkgDoes)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if did, want := do(t), "/usr/bin/stablehand\n"+says(t, version)+"\nexit code 7\nremoved"; did != want {
+				t.Errorf("got\n%s\nwant\n%s", did, want)
+			}
+		})
 	}
 }
 
@@ -79,7 +116,8 @@ func TestEachDebHasTheSameFiles(t *testing.T) {
 	needs(t, "dpkg-deb", "dpkg")
 	want := append([]string{"/usr/share/doc/stablehand/copyright", "/usr/share/zsh/vendor-completions/_stablehand"}, inAll...)
 	slices.Sort(want)
-	for _, arch := range []string{"amd64", "arm64", "armhf", "ppc64el", "riscv64", "s390x"} {
+	for _, target := range targets {
+		arch := packaged[target.name].deb
 		deb := only(t, dist, "stablehand_1.0.0_"+arch+".deb")
 		var has []string
 		for line := range strings.Lines(must(t, "", "dpkg-deb", "--contents", deb)) {
@@ -102,7 +140,8 @@ func TestRpmReadsAndInstallsIt(t *testing.T) {
 	needs(t, "rpm", "rpm")
 	want := append([]string{"/usr/share/licenses/stablehand/LICENSE", "/usr/share/zsh/site-functions/_stablehand"}, inAll...)
 	slices.Sort(want)
-	for _, arch := range []string{"x86_64", "aarch64", "armv7hl", "ppc64le", "riscv64", "s390x"} {
+	for _, target := range targets {
+		arch := packaged[target.name].rpm
 		rpm := only(t, dist, "stablehand-1.0.0-1."+arch+".rpm")
 		must(t, "", "rpm", "--checksig", "--nosignature", rpm)
 		has := strings.Split(must(t, "", "rpm", "--query", "--list", "--package", "--nosignature", rpm), "\n")
@@ -115,7 +154,7 @@ func TestRpmReadsAndInstallsIt(t *testing.T) {
 		t.Skip("only root can install one")
 	}
 	root := t.TempDir()
-	rpm := only(t, dist, "stablehand-1.0.0-1."+rpmArch(here(t))+".rpm")
+	rpm := only(t, dist, "stablehand-1.0.0-1."+packaged[here(t).name].rpm+".rpm")
 	must(t, "", "rpm", "--root", root, "--nosignature", "--nodeps", "--install", rpm)
 	must(t, "", "rpm", "--root", root, "--nodeps", "--verify", "stablehand")
 	isTheBinary(t, dist, filepath.Join(root, "usr/bin/stablehand"))
@@ -125,20 +164,14 @@ func TestRpmReadsAndInstallsIt(t *testing.T) {
 	}
 }
 
-func rpmArch(t target) string {
-	if t.name == "armv7" {
-		return "armv7hl"
-	}
-	return t.linux
-}
-
 // An apk is three tar files in a row, of which the last has the files. There is no apk
 // on Debian to install it with.
 func TestEachApkHasTheSameFiles(t *testing.T) {
 	dist := built(t)
 	want := append([]string{"/usr/share/licenses/stablehand/LICENSE", "/usr/share/zsh/site-functions/_stablehand"}, inAll...)
 	slices.Sort(want)
-	for _, arch := range []string{"x86_64", "aarch64", "armv7", "ppc64le", "riscv64", "s390x"} {
+	for _, target := range targets {
+		arch := packaged[target.name].apk
 		files := readApk(t, only(t, dist, "stablehand_1.0.0_"+arch+".apk"))
 		if info := files["/.PKGINFO"]; !strings.Contains(info, "\narch = "+arch+"\n") || !strings.Contains(info, "\npkgver = 1.0.0") {
 			t.Errorf("the package for %s says\n%s", arch, info)
@@ -196,7 +229,7 @@ func TestSystemdUnderstandsTheTemplate(t *testing.T) {
 	needs(t, "systemd-analyze", "systemd")
 	needs(t, "dpkg-deb", "dpkg")
 	root := t.TempDir()
-	must(t, "", "dpkg-deb", "--extract", only(t, dist, "stablehand_1.0.0_"+strings.NewReplacer("armv7", "armhf", "ppc64le", "ppc64el").Replace(here(t).name)+".deb"), root)
+	must(t, "", "dpkg-deb", "--extract", only(t, dist, "stablehand_1.0.0_"+packaged[here(t).name].deb+".deb"), root)
 	unit := filepath.Join(root, "usr/lib/systemd/system/stablehand@.service")
 	text, err := os.ReadFile(unit)
 	if err != nil {

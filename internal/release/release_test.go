@@ -1,6 +1,9 @@
 // The tests build a release as make does, from a copy of the repository, and try each
 // artifact as its user would: with pip, dpkg, rpm, a registry, Docker and ssh-keygen.
 // What this machine lacks for that is skipped, and named.
+//
+// With RELEASE_TEST_MACHINES=this the release is for this machine alone: it has each kind
+// of artifact, and is built soon.
 package main
 
 import (
@@ -21,6 +24,9 @@ const (
 
 	// envProgram has this test binary be the program.
 	envProgram = "RELEASE_TEST_PROGRAM"
+
+	// envMachines says for which machines the release is, and is read by both.
+	envMachines = "RELEASE_TEST_MACHINES"
 )
 
 // made is the release that the tests try, and the copy that it was built in.
@@ -31,6 +37,14 @@ var made struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(envMachines) == "this" {
+		here, err := thisMachine()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		targets = []target{here}
+	}
 	if os.Getenv(envProgram) != "" {
 		main()
 		return

@@ -5,10 +5,10 @@
 // to others; and how many tests there were in all. While nothing else is printed it
 // says how far it is.
 //
-//	testreport [-part NAME] [-no-skips] DIR... [-- FLAG...]
+//	testreport [-part NAME] [-no-skips] DIR[,FLAG]... [-- FLAG...]
 //
 // It is to be run at the top of the repository. Each DIR is the top of a module, and
-// the flags are go test's. With -part it runs that part of the tests which parts.txt
+// the flags are go test's, for one module or for all. With -part it runs that part of the tests which parts.txt
 // gives to NAME, or with the name test what it gives to nobody. With -no-skips it is a
 // failure when a test was skipped, or when a line of parts.txt names none.
 package main
@@ -94,8 +94,13 @@ func run(part string, noSkips bool, dirs, flags []string) (bool, error) {
 		flags = append(chosen, flags...)
 	}
 	r := newReport(os.Stdout, noSkips)
-	for _, dir := range dirs {
-		if err := r.test(dir, flags); err != nil {
+	for _, word := range dirs {
+		dir, its, has := strings.Cut(word, ",")
+		all := flags
+		if has {
+			all = append(slices.Clone(flags), its)
+		}
+		if err := r.test(dir, all); err != nil {
 			return false, fmt.Errorf("%s: %w", dir, err)
 		}
 	}
