@@ -34,6 +34,7 @@ func pushed(t *testing.T, dist string) (image string, crane func(words ...string
 }
 
 func TestTheImageIsPushedAndPulledForEachMachine(t *testing.T) {
+	t.Parallel()
 	dist := built(t)
 	image, crane := pushed(t, dist)
 	crane("validate", "--remote", image)

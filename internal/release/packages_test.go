@@ -82,6 +82,7 @@ exec chroot "$1/root" bash -c "$3"
 `
 
 func TestDpkgInstallsRunsAndRemovesIt(t *testing.T) {
+	t.Parallel()
 	dist := built(t)
 	for name, do := range map[string]func(t *testing.T) string{
 		"in a copy of this system": func(t *testing.T) string {
@@ -137,6 +138,7 @@ func TestEachDebHasTheSameFiles(t *testing.T) {
 }
 
 func TestRpmReadsAndInstallsIt(t *testing.T) {
+	t.Parallel()
 	dist := built(t)
 	needs(t, "rpm", "rpm")
 	want := append([]string{"/usr/share/licenses/stablehand/LICENSE", "/usr/share/zsh/site-functions/_stablehand"}, inAll...)
@@ -168,6 +170,7 @@ func TestRpmReadsAndInstallsIt(t *testing.T) {
 // An apk is three tar files in a row, of which the last has the files. There is no apk
 // on Debian to install it with.
 func TestEachApkHasTheSameFiles(t *testing.T) {
+	t.Parallel()
 	dist := built(t)
 	want := append([]string{"/usr/share/licenses/stablehand/LICENSE", "/usr/share/zsh/site-functions/_stablehand"}, inAll...)
 	slices.Sort(want)

@@ -197,6 +197,7 @@ func says(t *testing.T, version string) string {
 }
 
 func TestTheSameCommitGivesTheSameBytes(t *testing.T) {
+	t.Parallel()
 	dist := built(t)
 	again := filepath.Join(t.TempDir(), "elsewhere")
 	must(t, "", "git", "clone", "--quiet", made.top, again)

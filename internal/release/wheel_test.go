@@ -124,6 +124,7 @@ func next(t *testing.T) string {
 
 // TestPipTakesEachTag has pip take a wheel for each platform that it is to be for.
 func TestPipTakesEachTag(t *testing.T) {
+	t.Parallel()
 	dist := built(t)
 	_, do := venv(t, "python3")
 	for _, target := range targets {

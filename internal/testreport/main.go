@@ -94,14 +94,9 @@ func run(part string, noSkips bool, dirs, flags []string) (bool, error) {
 		flags = append(chosen, flags...)
 	}
 	r := newReport(os.Stdout, noSkips)
-	for _, word := range dirs {
-		dir, its, has := strings.Cut(word, ",")
-		all := flags
-		if has {
-			all = append(slices.Clone(flags), its)
-		}
-		if err := r.test(dir, all); err != nil {
-			return false, fmt.Errorf("%s: %w", dir, err)
+	for _, module := range dirs {
+		if err := r.test(module, flags); err != nil {
+			return false, fmt.Errorf("%s: %w", module, err)
 		}
 	}
 	if part == own {
@@ -133,8 +128,10 @@ func (r *report) print(lines []string) {
 	}
 }
 
-// test runs the tests of the module in a directory.
-func (r *report) test(dir string, flags []string) error {
+// test runs the tests of the module in a directory, behind which flags of its own may be.
+func (r *report) test(module string, flags []string) error {
+	words := strings.Split(module, ",")
+	dir, flags := words[0], slices.Concat(flags, words[1:])
 	list := exec.Command("go", "list", "./...")
 	list.Dir, list.Stderr = dir, os.Stderr
 	found, _ := list.Output() // what is wrong go test says, too

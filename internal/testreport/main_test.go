@@ -87,6 +87,7 @@ func TestModules(t *testing.T) {
 		"all is well":           {[]string{passes, passes}, "2 passed, 0 failed, 0 skipped\n", true},
 		"the first fails":       {[]string{fails, passes}, "1 passed, 1 failed, 0 skipped\n", false},
 		"the first is no build": {[]string{unbuilt, passes}, "1 passed, 0 failed, 0 skipped\n", false},
+		"one has its own flags": {[]string{fails + ",-skip=TestA", passes}, "1 passed, 0 failed, 0 skipped\n", true},
 		"the last has nothing":  {[]string{passes, nothing}, "1 passed, 0 failed, 0 skipped\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
