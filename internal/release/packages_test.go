@@ -91,6 +91,9 @@ func TestDpkgInstallsRunsAndRemovesIt(t *testing.T) {
 			if os.Getuid() != 0 {
 				t.Skip("only root can install one")
 			}
+			if _, err := run("", nil, "unshare", "--mount", "--", "true"); err != nil {
+				t.Skip(err)
+			}
 			return must(t, "", "unshare", "--mount", "--", "sh", "-c", inACopy, "sh", t.TempDir(), dist, whatDpkgDoes)
 		},
 		"in a container": func(t *testing.T) string {
