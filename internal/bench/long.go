@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -224,10 +223,7 @@ var goroutines = regexp.MustCompile(`(?m)^go_goroutines (\d+)$`)
 
 // goroutines are stablehand's, as it tells itself; 0 where it does not.
 func (s *site) goroutines() (n int) {
-	client := http.Client{Timeout: startPatience, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", s.control())
-		}}}
+	client := http.Client{Timeout: startPatience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: load.Unix(s.control())}}
 	answer, err := client.Get("http://stablehand/metrics")
 	if err != nil {
 		return 0
