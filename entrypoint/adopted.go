@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/life"
@@ -46,26 +45,13 @@ func adopt(c Config, command Command, r *reaper.Reaper) (*adopted, error) {
 // comes after it: it waits for its end, since nothing serves then. A stop ends the
 // wait, and is the life's.
 func adoptLasting(stop context.Context, c Config, command Command, r *reaper.Reaper, log *slog.Logger) (*adopted, error) {
-	for said := false; ; {
+	for leaving := (leaving{log: log}); ; {
 		found, err := adopt(c, command, r)
-		if err != nil || found == nil || found.Retiring != nil || !found.Leaving() {
+		if err != nil || found == nil || found.Retiring != nil || !found.Leaving() || !leaving.wait(stop, found.Master) {
 			return found, err
-		}
-		if !said {
-			said = true
-			log.Info("a gunicorn of this command has been told to end: another one is started when it has", "pid", found.PID(), "serving", 0)
-		}
-		select {
-		case <-found.Done():
-		case <-time.After(leavingAgain): // should it have looked so without leaving
-		case <-stop.Done():
-			return found, nil
 		}
 	}
 }
-
-// leavingAgain is the pause between two looks at whether a gunicorn is leaving.
-const leavingAgain = 2 * time.Second
 
 // begins is what a life begins with.
 func (a *adopted) begins(pidfile string, log *slog.Logger) *life.Adopted {

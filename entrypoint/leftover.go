@@ -16,7 +16,8 @@ import (
 )
 
 // leftOver are generations of the command that a stablehand which was killed has left
-// over, with sockets that it had opened: the oldest first, and two at the most.
+// over, with sockets that it had opened, or that are about to end, and have closed them:
+// the oldest first, and two with sockets at the most.
 type leftOver []*gunicorn.Leftover
 
 // findLeftOver finds those, and ends what is of no use: what was not ready yet, or has
@@ -26,8 +27,8 @@ func findLeftOver(stop context.Context, c Config, command Command, r *reaper.Rea
 	if len(c.Bind) == 0 {
 		return nil, nil
 	}
-	begun := time.Now()
-	for said := false; ; {
+	begun, leaving := time.Now(), leaving{log: log}
+	for {
 		left, err := look(c, command, r)
 		if err != nil {
 			return nil, err
@@ -40,15 +41,7 @@ func findLeftOver(stop context.Context, c Config, command Command, r *reaper.Rea
 		if err != nil || len(left) == 0 || left.serving() >= 0 {
 			return left, err
 		}
-		last := left[len(left)-1]
-		if !said {
-			said = true
-			log.Info("a gunicorn of this command has been told to end: another one is started when it has", "pid", last.PID(), "serving", 0)
-		}
-		select {
-		case <-last.Done():
-		case <-time.After(leavingAgain):
-		case <-stop.Done():
+		if !leaving.wait(stop, left[len(left)-1].Master) {
 			return left, nil
 		}
 	}
@@ -146,7 +139,9 @@ func (left leftOver) serving() int {
 // inodes are those of their sockets.
 func (left leftOver) inodes() (inodes [][]uint64) {
 	for _, l := range left {
-		inodes = append(inodes, l.Sockets)
+		if l.Sockets != nil {
+			inodes = append(inodes, l.Sockets)
+		}
 	}
 	return inodes
 }
@@ -154,20 +149,29 @@ func (left leftOver) inodes() (inodes [][]uint64) {
 // takeOver has new connections go to the generation that is to serve, of those that were
 // left over, and is what a life begins with.
 func (a *afresh) takeOver(left leftOver) (*life.Adopted, error) {
-	var generations []separate
-	for i, listener := range a.sockets.Left() {
-		generations = append(generations, separate{master{left[i].Master}, a, listener})
+	listeners := a.sockets.Left()
+	var generations []life.Generation
+	for _, l := range left {
+		if l.Sockets == nil {
+			generations = append(generations, master{l.Master})
+			continue
+		}
+		generations = append(generations, separate{master{l.Master}, a, listeners[0]})
+		listeners = listeners[1:]
 	}
 	serving := max(left.serving(), 0) // where all are leaving we were told to stop
-	if err := generations[serving].Listener().Steer(); err != nil {
-		return nil, err
+	if listener := generations[serving].Listener(); listener != nil {
+		if err := listener.Steer(); err != nil {
+			return nil, err
+		}
 	}
 	first := &life.Adopted{Generation: generations[serving]}
-	if len(left) > 1 {
-		old := generations[1-serving]
-		first.Retiring = old
-		a.log.Info("an old generation was left over, too", "generation", 1, "pid", old.PID())
+	for i, old := range generations {
+		if i != serving && first.Retiring == nil {
+			first.Retiring = old
+			a.log.Info("an old generation was left over, too", "generation", 1, "pid", old.PID())
+		}
 	}
-	a.log.Info("adopted a running gunicorn", "generation", len(left), "pid", first.PID())
+	a.log.Info("adopted a running gunicorn", "generation", min(len(left), 2), "pid", first.PID())
 	return first, nil
 }

@@ -193,8 +193,9 @@ func (r *round) report() {
 	for i, p := range r.programs {
 		fmt.Fprintf(&b, "[%s]\n%s", p.name, r.logs[i])
 	}
-	told := fmt.Sprintf("seed=%d: %s\n%s\nagain: go test ./cmd/stablehand -run TestChaos -seed=%d -rounds=1\n%s\n%s",
-		r.seed, strings.Join(r.faults, "; "), r.plan, r.seed, strings.Join(r.story, "\n"), b.String())
+	// What was wrong comes last: of a long output the end is what is kept.
+	told := fmt.Sprintf("%s\n%s\nseed=%d: %s\nagain: go test ./cmd/stablehand -run TestChaos -seed=%d -rounds=1\n%s\n",
+		b.String(), r.plan, r.seed, strings.Join(r.story, "\n"), r.seed, strings.Join(r.faults, "\n"))
 	if *chaosRounds > 0 {
 		fmt.Print(told) // now, and not when all others have ended
 		r.t.Fail()

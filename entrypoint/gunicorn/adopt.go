@@ -98,21 +98,20 @@ func Adopt(r *reaper.Reaper, pidfile string, own Identity, kept Kept) (*Adopted,
 // among is what is to be adopted, given what the two pidfiles name.
 func (a adoption) among(old, next int) (*Adopted, error) {
 	m, why := a.take(old)
-	if m != nil {
-		return withSuccessor(m)
+	if m == nil {
+		m, _ = a.take(next)
 	}
-	if m, _ := a.take(next); m != nil {
-		return &Adopted{Master: m}, nil
-	}
-	if why != nil {
+	if m == nil && why != nil {
 		return nil, why
 	}
-	m, err := a.takeKept()
-	if err != nil {
-		return nil, err
+	if m == nil {
+		var err error
+		if m, err = a.takeKept(); err != nil {
+			return nil, err
+		}
 	}
 	if m != nil {
-		return withSuccessor(m)
+		return a.withKin(m)
 	}
 	for _, gone := range []int{old, a.kept.PID} {
 		if gone == 0 {
@@ -145,8 +144,15 @@ func (a adoption) takeKept() (*Master, error) {
 // Is says whether a master is what was kept.
 func (m *Master) Is(kept Kept) bool { return kept == Kept{m.PID(), m.started} }
 
-// withSuccessor looks for the successor of a handoff whose owner has died.
-func withSuccessor(m *Master) (*Adopted, error) {
+// withKin looks for the other generation of a handoff whose owner has died. An old master
+// that is at its own end has removed its pidfile, and lives for as long as its hooks and
+// threads do: its successor is found first.
+func (a adoption) withKin(m *Master) (*Adopted, error) {
+	if !m.reigns() {
+		if old, _ := a.take(m.parent); old != nil { // what is not ours above it is not its old master
+			m = old
+		}
+	}
 	next, err := m.successor()
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ import (
 // Leftover is a generation that was begun afresh by a stablehand that has been killed.
 type Leftover struct {
 	*Master          // nil where it has none, not yet or not any more
-	Sockets []uint64 // one that listens for each address
+	Sockets []uint64 // one that listens for each address; nil where it has them no more
 
 	mark  string
 	first proc.Info // the first of its processes, as far as it lives
@@ -32,14 +32,12 @@ func (e *KeptError) Error() string {
 	return fmt.Sprintf("process %d is looked after by another stablehand, process %d", e.PID, e.By)
 }
 
-// Leftovers are the generations that were left over and listen: at each of some
-// addresses, of which the inodes of all sockets there are given. The oldest comes first.
+// Leftovers are the generations that were left over: those that listen at each of some
+// addresses, of which the inodes of all sockets there are given, and those whose master
+// has closed its sockets, and is about to end. The oldest comes first.
 //
 // A process tells by its mark who has begun it, and with which command.
 func Leftovers(r *reaper.Reaper, own Identity, listening [][]uint64) ([]*Leftover, error) {
-	if slices.ContainsFunc(listening, func(inodes []uint64) bool { return len(inodes) == 0 }) {
-		return nil, nil
-	}
 	marked, err := allMarked()
 	if err != nil {
 		return nil, err
@@ -48,16 +46,19 @@ func Leftovers(r *reaper.Reaper, own Identity, listening [][]uint64) ([]*Leftove
 	namespace, command := PIDNamespace(), own.Command()
 	for mark, list := range marked {
 		begun, ok := parseBegun(mark)
-		held, all := holdEach(list, listening)
-		if !ok || begun.Namespace != namespace || !all {
+		if !ok || begun.Namespace != namespace {
 			continue // nor would the pid be that of a process that we know
 		}
-		if begun.By.lives() {
+		held, all := holdEach(list, listening)
+		lives := begun.By.lives()
+		if all && lives {
 			return nil, &KeptError{list[0].PID, begun.By.PID}
 		}
-		if begun.Command == command {
-			l := &Leftover{Sockets: held, mark: mark, first: slices.MinFunc(list, byStart)}
-			l.findMaster(r, own, list)
+		if lives || begun.Command != command {
+			continue
+		}
+		l := &Leftover{Sockets: held, mark: mark, first: slices.MinFunc(list, byStart)}
+		if l.findMaster(r, own, list); all || l.Leaves() {
 			left = append(left, l)
 		}
 	}
@@ -143,15 +144,9 @@ func (l *Leftover) Serves() bool {
 	return w.Ready > 0 || w.Blind && w.All > 0
 }
 
-// Leaves says whether the generation was told to end, and finishes what it holds: its
-// master has closed its sockets, which its workers have open still.
-func (l *Leftover) Leaves() bool {
-	if l.Master == nil || l.Dead() || l.listens() {
-		return false
-	}
-	beats, err := heartbeats(l.PID())
-	return err == nil && len(beats) > 0
-}
+// Leaves says whether the generation was told to end: its master has closed its sockets,
+// which its workers have open for as long as they finish what they hold.
+func (l *Leftover) Leaves() bool { return l.Master != nil && !l.Dead() && !l.listens() }
 
 // End kills all that is left of the generation.
 func (l *Leftover) End(ctx context.Context) error {

@@ -14,9 +14,9 @@ const (
 	// purpose; so this is only for a master that hangs.
 	retireTimeout = time.Hour
 
-	// spentFor is how long an old master may live on when nothing is left that it
+	// SpentFor is how long an old master may live on when nothing is left that it
 	// could finish, as where a thread keeps Python from ending.
-	spentFor = 5 * time.Second
+	SpentFor = 5 * time.Second
 
 	// noteEvery is how often an old generation that finishes is looked at, for what
 	// it starts meanwhile and leaves behind.
@@ -28,12 +28,15 @@ const (
 )
 
 // seeOff has the old generation retire, and waits until its successor has been
-// promoted.
+// promoted, where there is a promotion.
 func (l *Life) seeOff(ctx context.Context, old, next *generation) error {
 	if err := l.retire(old, next, next.Done()); err != nil {
 		return err
 	}
 	l.did("retired", old)
+	if next.Listener() != nil {
+		return nil // it was begun afresh, and has no parent
+	}
 
 	l.enter(status.Promote)
 	promoting, cancel := context.WithTimeout(ctx, promoteTimeout)
@@ -60,7 +63,7 @@ func (l *Life) retire(old, next *generation, lost <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(context.Background(), retireTimeout)
 	defer cancel()
 	begun, spent := time.Now(), time.Time{}
-	for !dead(old) && ctx.Err() == nil && (spent.IsZero() || time.Since(spent) < spentFor) {
+	for !dead(old) && ctx.Err() == nil && (spent.IsZero() || time.Since(spent) < SpentFor) {
 		select {
 		case <-old.Done():
 		case <-ctx.Done():
@@ -92,15 +95,23 @@ func (l *Life) retire(old, next *generation, lost <-chan struct{}) error {
 	return nil
 }
 
+// Spent is why an old master is killed that holds nothing any more.
+const Spent = "its master has no workers and no sockets any more, and goes on"
+
+// WhenSpent is what to do about that, as attributes of a line of the log.
+func WhenSpent() []any {
+	return toDo("look for a thread that the configuration or the preloaded application starts: Python waits for each that is no daemon")
+}
+
 // sayKills says that an old generation has to be killed.
 func (l *Life) sayKills(old *generation, took time.Duration, spent bool) {
 	attrs := []any{"generation", old.number, "pid", old.PID()}
 	if spent {
-		attrs = append(attrs, "reason", "its master has no workers and no sockets any more, and goes on")
+		attrs = append(attrs, "reason", Spent)
 	}
 	attrs = append(attrs, "took", took, l.servesNow())
 	if spent {
-		attrs = append(attrs, toDo("look for a thread that the configuration or the preloaded application starts: Python waits for each that is no daemon")...)
+		attrs = append(attrs, WhenSpent()...)
 	}
 	l.log.Warn("the old generation does not end: killing it", attrs...)
 }
