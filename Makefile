@@ -110,7 +110,7 @@ bench-inits: build env-bench bin/bench ## compare what PID 1 costs, with tini, d
 # It goes on with what is in .cache/bench/long.jsonl.
 .PHONY: bench-long
 bench-long: build env-workers bin/bench ## have each worker class answer a million requests over HANDOFFS=200 handoffs, and one hand over 1,000 times; hours
-	$(BENCH) -long -page=docs/benchmarks.md $(HANDOFFS:%=-handoffs=%) $(REQUESTS:%=-requests=%) $(CLASSES:%=-classes=%)
+	$(BENCH) -long -page=docs/benchmarks.md -every=$(or $(EVERY),5ms) $(HANDOFFS:%=-handoffs=%) $(REQUESTS:%=-requests=%) $(CLASSES:%=-classes=%)
 
 .PHONY: bench-rest
 bench-rest: build envs ## measure what rest takes, also after handoffs, what a healthcheck takes, and a look at 500 workers

@@ -118,7 +118,9 @@ func TestAVerdictSaysWhoAnswersInTheEnd(t *testing.T) {
 func TestWhatWasKeptIsShown(t *testing.T) {
 	dir := t.TempDir()
 	o := options{results: filepath.Join(dir, "results"), page: filepath.Join(dir, "page.md"), picture: filepath.Join(dir, "picture.svg")}
-	page := "Before.\n\n<!-- measured: reloads -->\nold\n<!-- end of reloads -->\n\nAfter.\n"
+	page := "Before.\n\n<!-- measured: 5 s by sleeping -->\nold\n<!-- end of 5 s by sleeping -->\n\n" +
+		"<!-- measured: 40 s by sleeping -->\nof another day\n<!-- end of 40 s by sleeping -->\n\n" +
+		"<!-- measured: rest -->\nold\n<!-- end of rest -->\n\nAfter.\n"
 	if err := os.WriteFile(o.page, []byte(page), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +150,7 @@ func TestWhatWasKeptIsShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Before.", "After.", "2026-01-01", "| 0 of 1700 |", "150 (100–200) MB", `did not run: a \| b`, "3.01 s"} {
+	for _, want := range []string{"Before.", "After.", "of another day", "2026-01-01", "| 0 of 1700 |", "150 (100–200) MB", `did not run: a \| b`, "3.01 s"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the page has no %q:\n%s", want, text)
 		}
@@ -175,8 +177,15 @@ func TestATableHasAPlaceOrItIsAnError(t *testing.T) {
 	if err := os.WriteFile(page, []byte("nothing"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := putInto(page, "reloads", "text"); err == nil {
+	if err := putInto(page, "5 s by sleeping", "text"); err == nil {
 		t.Error("no error")
+	}
+	results := filepath.Join(filepath.Dir(page), "results")
+	if err := run(t.Context(), options{page: page, results: results, apps: []application{{"sleeping", 5 * time.Second}}}); err == nil {
+		t.Error("no error before anything is measured")
+	}
+	if _, err := os.Stat(results); err == nil {
+		t.Error("it has measured, and cannot show what")
 	}
 }
 

@@ -37,13 +37,31 @@ var classes = []class{
 	{"asyncio", "--worker-class=uvicorn_worker.UvicornH11Worker app:asgi"},
 }
 
-// longWays are all that is run for long: each class with BIND, and by USR2. The first two
-// are let hand over very often.
-func longWays(envs string) (all []way) {
+// course is what a way is to do, in stretches, each of a new site.
+type course struct {
+	way
+	handoffs, requests int           // at the least
+	stretch            int           // handoffs
+	every              time.Duration // each client asks
+}
+
+// courses are all of them: each class with BIND, and by USR2; and the first class, both
+// ways, in one go, for which clients take their time: what counts there is what is left
+// behind.
+func courses(o options) (all []course) {
 	for _, c := range classes {
 		words := "stablehand gunicorn --workers=3 " + c.words
-		all = append(all, way{key: c.name + "/BIND", name: c.name + ", BIND", env: envs, words: words, vars: []string{"STABLEHAND_BIND=$HOST:$PORT"}, first: true},
-			way{key: c.name + "/USR2", name: c.name + ", by USR2", env: envs, words: words + " --bind=$HOST:$PORT", first: true})
+		for _, w := range []way{
+			{key: c.name + "/BIND", words: words, vars: []string{"STABLEHAND_BIND=$HOST:$PORT"}},
+			{key: c.name + "/USR2", words: words + " --bind=$HOST:$PORT"},
+		} {
+			w.name, w.env, w.first = w.key, o.longEnv, true
+			all = append(all, course{way: w, handoffs: o.handoffs, requests: o.requests, stretch: min(stretchLength, o.handoffs), every: o.every})
+		}
+	}
+	for _, c := range all[:2] {
+		c.key += inOneGo
+		all = append(all, course{way: c.way, handoffs: o.marathon, stretch: o.marathon, every: unhurried})
 	}
 	return all
 }
@@ -72,35 +90,32 @@ const (
 	manyHandoffs  = 200       // of each
 	manyInOneGo   = 1000      // of one
 	weighEvery    = 10        // handoffs
+	unhurried     = 40 * time.Millisecond
 
-	inOneGo = ", in one go" // behind the key of a way that hands over so often without a new start
+	inOneGo = "/in-one-go" // behind the key of a way that hands over so often without a new start
 )
 
-// runLong has each way hand over until it has answered o.requests requests and handed over
-// o.handoffs times; and then the first class, both ways, o.marathon times in one go. It
-// goes on with what the file has.
+// runLong has each way do what it is to do, and goes on with what the file has.
 func runLong(ctx context.Context, o options) error {
 	all, err := readStretches(o.results)
 	if err != nil {
 		return err
 	}
-	chosen := longWays(o.longEnv)
+	chosen := courses(o)
 	if o.longWays != "" {
-		chosen = slices.DeleteFunc(chosen, func(w way) bool { return !slices.Contains(strings.Split(o.longWays, ","), w.key) })
-	}
-	for _, w := range chosen {
-		for sum := sumOf(all, w.key); sum.Handoffs < o.handoffs || sum.New.Requests+sum.Kept.Requests < o.requests; sum = sumOf(all, w.key) {
-			if all, err = goOn(ctx, o, all, w, min(stretchLength, o.handoffs)); err != nil {
-				return err
-			}
+		keys := strings.Split(o.longWays, ",")
+		chosen = slices.DeleteFunc(chosen, func(c course) bool { return !slices.Contains(keys, c.key) })
+		if len(chosen) < len(keys) {
+			return fmt.Errorf("-classes: there is none of %s", o.longWays)
 		}
 	}
-	for _, marathon := range longWays(o.longEnv)[:2] {
-		marathon.key += inOneGo
-		if sumOf(all, marathon.key).Handoffs < o.marathon {
-			if all, err = goOn(ctx, o, all, marathon, o.marathon); err != nil {
+	for _, c := range chosen {
+		for sum := sumOf(all, c.key); sum.Handoffs < c.handoffs || sum.New.Requests+sum.Kept.Requests < c.requests; sum = sumOf(all, c.key) {
+			s, err := goOn(ctx, o, c)
+			if err != nil {
 				return err
 			}
+			all = append(all, s)
 		}
 	}
 	text := longTable(all)
@@ -111,23 +126,24 @@ func runLong(ctx context.Context, o options) error {
 	return putInto(o.page, "long", text)
 }
 
-func goOn(ctx context.Context, o options, all []stretch, w way, handoffs int) ([]stretch, error) {
-	s := runStretch(ctx, o, w, handoffs)
+// goOn adds a stretch to the file.
+func goOn(ctx context.Context, o options, c course) (stretch, error) {
+	s := runStretch(ctx, o, c)
 	if ctx.Err() != nil {
-		return all, ctx.Err()
+		return s, ctx.Err()
 	}
-	fmt.Fprintf(os.Stderr, "%s: %d handoffs in %s, failed %s; %s %s\n", w.key, s.Handoffs, s.Took, s.New, s.Kept, s.Reason)
+	fmt.Fprintf(os.Stderr, "%s: %d handoffs in %s, failed %s; %s %s\n", c.key, s.Handoffs, s.Took, s.New, s.Kept, s.Reason)
 	line, err := json.Marshal(s)
 	if err != nil {
-		return all, err
+		return s, err
 	}
 	if err := appendLine(o.results, line); err != nil {
-		return all, err
+		return s, err
 	}
 	if s.Reason != "" {
-		return all, fmt.Errorf("%s: %s", w.key, s.Reason)
+		return s, fmt.Errorf("%s: %s", c.key, s.Reason)
 	}
-	return append(all, s), nil
+	return s, nil
 }
 
 func readStretches(path string) (all []stretch, err error) {
@@ -147,11 +163,11 @@ func readStretches(path string) (all []stretch, err error) {
 	return all, err
 }
 
-// runStretch has one site hand over under the load of 8 clients that pause for nothing,
-// half of them with connections that they keep.
-func runStretch(ctx context.Context, o options, w way, handoffs int) (r stretch) {
-	r = stretch{Way: w.key, Begun: time.Now().UTC().Round(time.Second)}
-	s, err := startSite(o, w, application{"sleeping", 0})
+// runStretch has one site hand over under the load of 8 clients, half of them with
+// connections that they keep.
+func runStretch(ctx context.Context, o options, c course) (r stretch) {
+	r = stretch{Way: c.key, Begun: time.Now().UTC().Round(time.Second)}
+	s, err := startSite(o, c.way, application{"sleeping", 0})
 	if err != nil {
 		r.Reason = err.Error()
 		return r
@@ -161,21 +177,21 @@ func runStretch(ctx context.Context, o options, w way, handoffs int) (r stretch)
 		r.Reason = err.Error()
 		return r
 	}
-	counted := s.count(ctx)
+	counted := s.count(ctx, c.every)
 	begun := time.Now()
-	for ; r.Handoffs < handoffs && ctx.Err() == nil; r.Handoffs++ {
+	for ; r.Handoffs < c.stretch && ctx.Err() == nil; r.Handoffs++ {
 		if err := s.handOff(); err != nil {
 			r.Reason = err.Error()
 			break
 		}
-		if r.Handoffs%weighEvery == 0 || r.Handoffs == handoffs-1 {
+		if r.Handoffs%weighEvery == 0 || r.Handoffs == c.stretch-1 {
 			r.Weights = append(r.Weights, s.weigh(r.Handoffs+1))
 		}
 	}
 	r.Took = time.Since(begun).Round(time.Second)
 	r.New, r.Kept = counted()
 	if o.logs != "" {
-		keepLog(o.logs, s, trial{Way: strings.ReplaceAll(w.key, "/", "-"), Begun: r.Begun})
+		keepLog(o.logs, s, trial{Way: strings.ReplaceAll(c.key, "/", "-"), Begun: r.Begun})
 	}
 	return r
 }
@@ -274,11 +290,11 @@ func longTable(all []stretch) string {
 	return b.String()
 }
 
-// count has clients ask without a pause until the function that it returns is called, and
+// count has clients ask every so often until the function that it returns is called, and
 // counts only, since it may be long.
-func (s *site) count(ctx context.Context) func() (fresh, kept failures) {
+func (s *site) count(ctx context.Context, every time.Duration) func() (fresh, kept failures) {
 	var counts [2]counter
-	runs := s.clients(ctx, 4, 0, func(i int) func(load.Request) { return counts[i].add })
+	runs := s.clients(ctx, 4, every, func(i int) func(load.Request) { return counts[i].add })
 	return func() (fresh, kept failures) {
 		for _, run := range runs {
 			run.Stop()

@@ -81,7 +81,7 @@ func readFlags() (o options, err error) {
 	flag.IntVar(&o.repeat, "repeat", 3, "how often each is tried")
 	flag.IntVar(&o.workers, "workers", 4, "of each site")
 	flag.DurationVar(&o.rest, "rest", time.Minute, "how long the sites rest; with 0s they do not, and get no change that does not load")
-	flag.DurationVar(&o.every, "every", 40*time.Millisecond, "how often each of the 16 clients asks")
+	flag.DurationVar(&o.every, "every", 40*time.Millisecond, "how often each of the 16 clients asks, or of 8 with -long")
 	flag.StringVar(&o.results, "results", "", "the file with what was seen, by default results.jsonl, or long.jsonl, below -envs")
 	flag.StringVar(&o.page, "page", "", "the page to put the tables into")
 	flag.StringVar(&o.picture, "picture", ".cache/bench/bench.svg", "the picture")
@@ -91,7 +91,7 @@ func readFlags() (o options, err error) {
 	flag.BoolVar(&o.inits, "inits", false, "compare what PID 1 costs instead")
 	flag.IntVar(&o.orphans, "orphans", 10000, "how many orphans end at once there")
 	flag.BoolVar(&o.long, "long", false, "have each worker class hand over often instead, going on with what is in the file")
-	flag.StringVar(&o.longWays, "classes", "", "only these, as sync/BIND,gevent/USR2")
+	flag.StringVar(&o.longWays, "classes", "", "only these, as gevent/USR2,sync/BIND,sync/BIND/in-one-go")
 	flag.StringVar(&o.longEnv, "class-env", "../py/workers", "their virtual environment, below -envs")
 	flag.IntVar(&o.handoffs, "handoffs", manyHandoffs, "how often each hands over there at the least")
 	flag.IntVar(&o.requests, "requests", manyRequests, "how many requests are answered meanwhile at the least")
@@ -128,6 +128,9 @@ func keysOf(ways []way) (keys []string) {
 
 // run measures what is not there yet, and shows all.
 func run(ctx context.Context, o options) error {
+	if err := o.placesAreThere(); err != nil {
+		return err
+	}
 	if !o.show {
 		if err := measure(ctx, o); err != nil {
 			return err
@@ -138,6 +141,27 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	return r.show(o)
+}
+
+// placesAreThere says before hours of work whether the page has a place for what comes of
+// it.
+func (o options) placesAreThere() error {
+	if o.page == "" {
+		return nil
+	}
+	names := []string{}
+	for _, app := range o.apps {
+		names = append(names, app.String())
+	}
+	if o.rest > 0 {
+		names = append(names, atRest)
+	}
+	for _, name := range names {
+		if _, _, err := placeIn(o.page, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func measure(ctx context.Context, o options) error {

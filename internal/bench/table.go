@@ -9,10 +9,12 @@ import (
 
 // show prints the tables, puts them into the page, and draws the picture.
 func (r *results) show(o options) error {
-	tables := r.tables()
-	fmt.Println(tables)
-	if o.page != "" {
-		if err := putInto(o.page, "reloads", tables); err != nil {
+	for _, p := range r.parts() {
+		fmt.Println(p.text)
+		if o.page == "" {
+			continue
+		}
+		if err := putInto(o.page, p.name, p.text); err != nil {
 			return err
 		}
 	}
@@ -22,48 +24,87 @@ func (r *results) show(o options) error {
 	return nil
 }
 
-// putInto puts a text into the part of the page that has a name.
+// The comments between which a part of the page is.
+func marks(name string) (begin, end string) {
+	return fmt.Sprintf("<!-- measured: %s -->\n", name), fmt.Sprintf("<!-- end of %s -->", name)
+}
+
+// placeIn returns what the page has before and after the place of a part.
+func placeIn(page, name string) (head, tail string, err error) {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return "", "", err
+	}
+	begin, end := marks(name)
+	head, rest, ok := strings.Cut(string(text), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return "", "", fmt.Errorf("%s has no place for this: write %q and %q on lines of their own", page, strings.TrimSpace(begin), end)
+	}
+	return head, tail, nil
+}
+
+// putInto puts a text into the place that the page has for it, and leaves the others.
 func putInto(page, name, text string) error {
-	old, err := os.ReadFile(page)
+	head, tail, err := placeIn(page, name)
 	if err != nil {
 		return err
 	}
-	begin, end := fmt.Sprintf("<!-- measured: %s -->\n", name), fmt.Sprintf("<!-- end of %s -->", name)
-	head, rest, ok := strings.Cut(string(old), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for this: write %q and %q on lines of their own", page, strings.TrimSpace(begin), end)
-	}
+	begin, end := marks(name)
 	return os.WriteFile(page, []byte(head+begin+"\n"+strings.TrimSpace(text)+"\n\n"+end+tail), 0o644)
 }
 
-// tables are all of them, in Markdown.
-func (r *results) tables() string {
-	var b strings.Builder
-	m := r.machine
-	fmt.Fprintf(&b, "%s, `%s`: %d × %s, %.0f GB, Linux %s, Python %s, %s. ", m.Date, m.Command, m.Processors, m.Processor, m.GB, m.Kernel, m.Python, m.Packages)
-	fmt.Fprintf(&b, "%s\n", r.busyness())
+// part is what has a place of its own in the page, so that what is measured at another
+// time, or on another machine, stands beside it.
+type part struct{ name, text string }
+
+// atRest is the name of the part about sites that are not reloaded, or by what does not
+// load. Those about reloads have the names of their applications.
+const atRest = "rest"
+
+// parts are all tables, in Markdown.
+func (r *results) parts() (parts []part) {
 	for _, app := range r.apps() {
-		fmt.Fprintf(&b, "\n### An application that loads for %s\n\n%s\n\n", app, r.rounds(app))
-		row(&b, "reload by", "failed, new connections", "failed, kept ones", "sent again", "nobody answered for", "first new answer", "only new answers", "p50", "p99", "p99.9", "memory")
-		row(&b, slices.Repeat([]string{"---"}, 11)...)
-		for _, w := range append(slices.Clone(ways), none) {
-			trials := r.of(w, app)
-			if len(trials) == 0 {
-				continue
-			}
-			of := cells(trials)
-			if w.key == none.key {
-				of[firstNew], of[onlyNew] = "", "" // nothing new was to come
-			}
-			row(&b, append([]string{w.name}, of...)...)
-		}
-		r.goals(&b, app)
+		parts = append(parts, part{app, r.reloads(app)})
 	}
 	if len(r.standings) > 0 {
-		r.standingTable(&b)
+		parts = append(parts, part{atRest, r.standingTable()})
 	}
-	return strings.TrimRight(b.String(), "\n") + "\n"
+	return parts
+}
+
+// where tells where, when and how something was measured, and how busy the machine was.
+func (r *results) where(busy []float64) string {
+	m := r.machine
+	return fmt.Sprintf("%s, `%s`: %d × %s, %.0f GB, Linux %s, Python %s, %s. %s", m.Date, m.Command, m.Processors, m.Processor, m.GB, m.Kernel, m.Python, m.Packages,
+		howBusy(medianOf(busy), slices.Max(busy)))
+}
+
+// reloads tells of all ways with an application.
+func (r *results) reloads(app string) string {
+	var busy []float64
+	for _, t := range r.trials {
+		if t.App == app {
+			busy = append(busy, t.Busy)
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "### An application that loads for %s\n\n%s %s\n\n", app, r.where(busy), r.rounds(app))
+	row(&b, "reload by", "failed, new connections", "failed, kept ones", "sent again", "nobody answered for", "first new answer", "only new answers", "p50", "p99", "p99.9", "memory")
+	row(&b, slices.Repeat([]string{"---"}, 11)...)
+	for _, w := range append(slices.Clone(ways), none) {
+		trials := r.of(w, app)
+		if len(trials) == 0 {
+			continue
+		}
+		of := cells(trials)
+		if w.key == none.key {
+			of[firstNew], of[onlyNew] = "", "" // nothing new was to come
+		}
+		row(&b, append([]string{w.name}, of...)...)
+	}
+	r.goals(&b, app)
+	return b.String()
 }
 
 // rounds tells how often each way was tried.
@@ -82,21 +123,6 @@ func (r *results) rounds(app string) string {
 
 func row(b *strings.Builder, cells ...string) {
 	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
-}
-
-// busyness tells whether the machine was calm.
-func (r *results) busyness() string {
-	var busy []float64
-	for _, t := range r.trials {
-		busy = append(busy, t.Busy)
-	}
-	for _, s := range r.standings {
-		busy = append(busy, s.Busy)
-	}
-	if len(busy) == 0 {
-		return ""
-	}
-	return howBusy(medianOf(busy), slices.Max(busy))
 }
 
 // calm is up to how much of all processors may be others'.
@@ -195,21 +221,27 @@ func (f failures) String() string {
 	return fmt.Sprintf("**%d** of %d: %s", f.failed(), f.Requests, strings.Join(kinds, ", "))
 }
 
-func (r *results) standingTable(b *strings.Builder) {
-	fmt.Fprintf(b, "\n### At rest, and a change that does not load\n\n")
-	row(b, "reload by", "its own process", "anonymous", "RSS", "CPU at rest", "a change that does not load")
-	row(b, slices.Repeat([]string{"---"}, 6)...)
+func (r *results) standingTable() string {
+	var busy []float64
+	for _, s := range r.standings {
+		busy = append(busy, s.Busy)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "### At rest, and a change that does not load\n\n%s\n\n", r.where(busy))
+	row(&b, "reload by", "its own process", "anonymous", "RSS", "CPU at rest", "a change that does not load")
+	row(&b, slices.Repeat([]string{"---"}, 6)...)
 	for _, w := range ways {
 		s := r.standing(w)
 		switch {
 		case s == nil:
 		case s.Broken == nil:
-			row(b, w.name, "did not run: "+inCell(s.Reason), "", "", "", "")
+			row(&b, w.name, "did not run: "+inCell(s.Reason), "", "", "", "")
 		default:
-			row(b, w.name, "`"+s.Manager+"`", fmt.Sprintf("%.1f MB", float64(s.Anonymous)/1024), fmt.Sprintf("%.1f MB", float64(s.Resident)/1024),
+			row(&b, w.name, "`"+s.Manager+"`", fmt.Sprintf("%.1f MB", float64(s.Anonymous)/1024), fmt.Sprintf("%.1f MB", float64(s.Resident)/1024),
 				fmt.Sprintf("%.1f ms in %s", s.CPU.Seconds()*1000, s.Rested), s.verdict())
 		}
 	}
+	return b.String()
 }
 
 // verdict is what became of a change that does not load.
