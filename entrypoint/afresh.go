@@ -160,7 +160,7 @@ func (a *afresh) start(attr *syscall.ProcAttr, listener *sockets.Listener, mark 
 // mark marks all that is of a generation.
 func (a *afresh) mark(number int) string {
 	by := gunicorn.Kept{PID: a.self.PID, Started: a.self.Started}
-	return gunicorn.Begun{By: by, Number: number, Namespace: gunicorn.PIDNamespace(), Command: a.is}.String()
+	return gunicorn.Begun{By: by, Number: number, Namespace: gunicorn.PIDNamespace(), Command: a.is, Addresses: a.config.addresses()}.String()
 }
 
 // environ is the environment of the next generation.

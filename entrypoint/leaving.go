@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/entrypoint/life"
 )
@@ -13,7 +15,7 @@ import (
 // Another one is started when it has ended: nothing serves until then.
 type leaving struct {
 	log   *slog.Logger
-	said  bool
+	pid   int // of which it was said
 	begun time.Time
 	spent time.Time // since when it holds nothing any more; zero: it does, or did at the last look
 }
@@ -23,14 +25,15 @@ const leavingAgain = 2 * time.Second
 
 // wait waits for its end, a pause at the most. What holds nothing any more, and goes on for
 // life.SpentFor, is killed: else one that never ends, as where a thread keeps Python from
-// it, would keep the site down. It says whether it may be looked at again: not after a stop.
+// it, would keep the site down. One that comes up has nothing yet, and no handlers. It says
+// whether it may be looked at again: not after a stop.
 func (l *leaving) wait(stop context.Context, m *gunicorn.Master) (again bool) {
-	if !l.said {
-		l.said, l.begun = true, time.Now()
+	if l.pid != m.PID() {
+		l.pid, l.begun, l.spent = m.PID(), time.Now(), time.Time{}
 		l.log.Info("a gunicorn of this command has been told to end: another one is started when it has", "pid", m.PID(), "serving", 0)
 	}
 	switch {
-	case !m.Spent():
+	case !m.Spent() || !m.Handles(unix.SIGUSR2):
 		l.spent = time.Time{}
 	case l.spent.IsZero():
 		l.spent = time.Now()

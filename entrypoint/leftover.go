@@ -2,6 +2,8 @@ package entrypoint
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,22 +18,22 @@ import (
 )
 
 // leftOver are generations of the command that a stablehand which was killed has left
-// over, with sockets that it had opened, or that are about to end, and have closed them:
-// the oldest first, and two with sockets at the most.
+// over, with sockets that it had opened: the oldest first, and two at the most.
 type leftOver []*gunicorn.Leftover
 
 // findLeftOver finds those, and ends what is of no use: what was not ready yet, or has
 // nothing left that is. Where all have been told to end it waits until they have, since
-// nothing serves then. A stop ends the wait, and is the life's.
-func findLeftOver(stop context.Context, c Config, command Command, r *reaper.Reaper, log *slog.Logger) (leftOver, error) {
+// nothing serves then. A stop ends the wait, and is the life's. Beside one that is to serve
+// others may be ending, which have closed their sockets.
+func findLeftOver(stop context.Context, c Config, command Command, r *reaper.Reaper, log *slog.Logger) (left, ending leftOver, err error) {
 	if len(c.Bind) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	begun, leaving := time.Now(), leaving{log: log}
 	for {
-		left, err := look(c, command, r)
+		left, ending, err := look(c, command, r)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if left.serving() < 0 && left.mayServe() && time.Since(begun) < replaced && stop.Err() == nil {
 			time.Sleep(lookAgain)
@@ -39,10 +41,10 @@ func findLeftOver(stop context.Context, c Config, command Command, r *reaper.Rea
 		}
 		left, err = left.useful(c, log)
 		if err != nil || len(left) == 0 || left.serving() >= 0 {
-			return left, err
+			return left, ending, err
 		}
 		if !leaving.wait(stop, left[len(left)-1].Master) {
-			return left, nil
+			return left, nil, nil
 		}
 	}
 }
@@ -55,17 +57,23 @@ const replaced = 2 * time.Second
 const lookAgain = 50 * time.Millisecond
 
 // look looks for them once.
-func look(c Config, command Command, r *reaper.Reaper) (leftOver, error) {
+func look(c Config, command Command, r *reaper.Reaper) (left, ending leftOver, err error) {
 	listening, err := listeningAt(c)
 	if err != nil {
-		return nil, nil // then it cannot be told whose an address is: see sockets.Open
+		return nil, nil, nil // then it cannot be told whose an address is: see sockets.Open
 	}
-	left, err := gunicorn.Leftovers(r, command.identity(), listening)
+	left, ending, err = gunicorn.Leftovers(r, command.identity(), c.addresses(), listening)
 	var kept *gunicorn.KeptError
 	if errors.As(err, &kept) {
-		return nil, fmt.Errorf("%v is in use by process %d, which is %w, process %d", c.Bind[0], kept.PID, errTaken, kept.By)
+		return nil, nil, fmt.Errorf("%v is in use by process %d, which is %w, process %d", c.Bind[0], kept.PID, errTaken, kept.By)
 	}
-	return left, err
+	return left, ending, err
+}
+
+// addresses stand for what BIND names, in the mark of a generation.
+func (c Config) addresses() string {
+	sum := sha256.Sum256([]byte(fmt.Sprint(c.Bind)))
+	return hex.EncodeToString(sum[:4])
 }
 
 // listeningAt are the sockets that listen where we are to, or that a service manager has
@@ -139,39 +147,34 @@ func (left leftOver) serving() int {
 // inodes are those of their sockets.
 func (left leftOver) inodes() (inodes [][]uint64) {
 	for _, l := range left {
-		if l.Sockets != nil {
-			inodes = append(inodes, l.Sockets)
-		}
+		inodes = append(inodes, l.Sockets)
 	}
 	return inodes
 }
 
 // takeOver has new connections go to the generation that is to serve, of those that were
-// left over, and is what a life begins with.
-func (a *afresh) takeOver(left leftOver) (*life.Adopted, error) {
-	listeners := a.sockets.Left()
-	var generations []life.Generation
-	for _, l := range left {
-		if l.Sockets == nil {
-			generations = append(generations, master{l.Master})
-			continue
-		}
-		generations = append(generations, separate{master{l.Master}, a, listeners[0]})
-		listeners = listeners[1:]
+// left over, and is what a life begins with. An old one goes on ending.
+func (a *afresh) takeOver(left, ending leftOver) (*life.Adopted, error) {
+	var generations []separate
+	for i, listener := range a.sockets.Left() {
+		generations = append(generations, separate{master{left[i].Master}, a, listener})
 	}
-	serving := max(left.serving(), 0) // where all are leaving we were told to stop
-	if listener := generations[serving].Listener(); listener != nil {
-		if err := listener.Steer(); err != nil {
-			return nil, err
-		}
+	serving, number := max(left.serving(), 0), 1 // where all are leaving we were told to stop
+	if err := generations[serving].Listener().Steer(); err != nil {
+		return nil, err
 	}
 	first := &life.Adopted{Generation: generations[serving]}
-	for i, old := range generations {
-		if i != serving && first.Retiring == nil {
-			first.Retiring = old
-			a.log.Info("an old generation was left over, too", "generation", 1, "pid", old.PID())
-		}
+	switch {
+	case len(left) > 1:
+		first.Retiring = generations[1-serving]
+		a.log.Info("an old generation was left over, too", "generation", number, "pid", first.Retiring.PID())
+	case len(ending) > 0:
+		first.Retiring = master{ending[len(ending)-1].Master}
+		a.log.Info("an old generation is leaving", "generation", number, "pid", first.Retiring.PID())
 	}
-	a.log.Info("adopted a running gunicorn", "generation", min(len(left), 2), "pid", first.PID())
+	if first.Retiring != nil {
+		number = 2
+	}
+	a.log.Info("adopted a running gunicorn", "generation", number, "pid", first.PID())
 	return first, nil
 }

@@ -90,7 +90,7 @@ func (p *preparation) find() *unstarted {
 	if err != nil {
 		return &unstarted{ExitFailed, "cannot start gunicorn", whatForeign(err), whenForeign(err)}
 	}
-	left, err := findLeftOver(p.stop, p.config, p.command, p.reaper, p.log)
+	left, ending, err := findLeftOver(p.stop, p.config, p.command, p.reaper, p.log)
 	if err != nil {
 		return &unstarted{ExitUsage, "cannot listen", oneLine(err), whenTaken(err)}
 	}
@@ -104,7 +104,7 @@ func (p *preparation) find() *unstarted {
 	if len(left) == 0 {
 		return nil
 	}
-	if p.first, err = p.starter.takeOver(left); err != nil {
+	if p.first, err = p.starter.takeOver(left, ending); err != nil {
 		return &unstarted{ExitUsage, "cannot listen", oneLine(err), nil}
 	}
 	p.open.later(readOn(p.first.PID(), p.log).close)

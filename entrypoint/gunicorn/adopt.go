@@ -144,14 +144,10 @@ func (a adoption) takeKept() (*Master, error) {
 // Is says whether a master is what was kept.
 func (m *Master) Is(kept Kept) bool { return kept == Kept{m.PID(), m.started} }
 
-// withKin looks for the other generation of a handoff whose owner has died. An old master
-// that is at its own end has removed its pidfile, and lives for as long as its hooks and
-// threads do: its successor is found first.
+// withKin looks for the other generation of a handoff whose owner has died.
 func (a adoption) withKin(m *Master) (*Adopted, error) {
-	if !m.reigns() {
-		if old, _ := a.take(m.parent); old != nil { // what is not ours above it is not its old master
-			m = old
-		}
+	if old := a.ends(m); old != nil {
+		return &Adopted{m, old}, nil
 	}
 	next, err := m.successor()
 	if err != nil {
@@ -161,6 +157,24 @@ func (a adoption) withKin(m *Master) (*Adopted, error) {
 		return &Adopted{next, m}, nil
 	}
 	return &Adopted{Master: m}, nil
+}
+
+// ends is the old master above one that was found, if it is at its own end: it has closed
+// its sockets and removed its pidfile, and lives for as long as its hooks and threads do.
+// Until then the other one is not promoted.
+func (a adoption) ends(m *Master) *Master {
+	info, err := proc.Stat(m.PID())
+	if err != nil {
+		return nil
+	}
+	old, _ := a.take(info.Parent) // who is not the command's own is not its old master
+	if old == nil || old.listens() {
+		return nil
+	}
+	if next, _ := old.successor(); next == nil || next.PID() != m.PID() || !next.listens() {
+		return nil
+	}
+	return old
 }
 
 // listens says whether a master accepts connections still: one that has been told

@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sort"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/stablehand/stablehand/internal/proc"
 	"github.com/stablehand/stablehand/reaper"
@@ -16,7 +17,7 @@ import (
 // Leftover is a generation that was begun afresh by a stablehand that has been killed.
 type Leftover struct {
 	*Master          // nil where it has none, not yet or not any more
-	Sockets []uint64 // one that listens for each address; nil where it has them no more
+	Sockets []uint64 // one that listens for each address, while it has them
 
 	mark  string
 	first proc.Info // the first of its processes, as far as it lives
@@ -32,38 +33,48 @@ func (e *KeptError) Error() string {
 	return fmt.Sprintf("process %d is looked after by another stablehand, process %d", e.PID, e.By)
 }
 
-// Leftovers are the generations that were left over: those that listen at each of some
-// addresses, of which the inodes of all sockets there are given, and those whose master
-// has closed its sockets, and is about to end. The oldest comes first.
+// Leftovers are the generations that were left over and listen: at each of some
+// addresses, of which the inodes of all sockets there are given. Beside such, those are
+// ending whose master has closed its sockets, and lives for as long as its workers, hooks
+// and threads do. The oldest comes first.
 //
-// A process tells by its mark who has begun it, and with which command.
-func Leftovers(r *reaper.Reaper, own Identity, listening [][]uint64) ([]*Leftover, error) {
+// A process tells by its mark who has begun it, with which command, and for which
+// addresses.
+func Leftovers(r *reaper.Reaper, own Identity, addresses string, listening [][]uint64) (left, ending []*Leftover, err error) {
+	if slices.ContainsFunc(listening, func(inodes []uint64) bool { return len(inodes) == 0 }) {
+		return nil, nil, nil
+	}
 	marked, err := allMarked()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var left []*Leftover
 	namespace, command := PIDNamespace(), own.Command()
 	for mark, list := range marked {
 		begun, ok := parseBegun(mark)
 		if !ok || begun.Namespace != namespace {
 			continue // nor would the pid be that of a process that we know
 		}
-		held, all := holdEach(list, listening)
-		lives := begun.By.lives()
+		held := holdEach(list, listening)
+		all, lives := len(held) == len(listening), begun.By.lives()
 		if all && lives {
-			return nil, &KeptError{list[0].PID, begun.By.PID}
+			return nil, nil, &KeptError{list[0].PID, begun.By.PID}
 		}
 		if lives || begun.Command != command {
 			continue
 		}
 		l := &Leftover{Sockets: held, mark: mark, first: slices.MinFunc(list, byStart)}
-		if l.findMaster(r, own, list); all || l.Leaves() {
+		l.findMaster(r, own, list)
+		switch {
+		case all:
 			left = append(left, l)
+		case begun.Addresses == addresses && l.ends():
+			ending = append(ending, l)
 		}
 	}
-	sort.Slice(left, func(i, j int) bool { return byStart(left[i].first, left[j].first) < 0 })
-	return left, nil
+	for _, list := range [][]*Leftover{left, ending} {
+		slices.SortFunc(list, func(a, b *Leftover) int { return byStart(a.first, b.first) })
+	}
+	return left, ending, nil
 }
 
 // byStart is the order in which processes were started.
@@ -94,8 +105,8 @@ func allMarked() (map[string][]proc.Info, error) {
 	return marked, err
 }
 
-// holdEach says whether some processes have a socket open of each address, and which.
-func holdEach(list []proc.Info, listening [][]uint64) (held []uint64, all bool) {
+// holdEach are the sockets that some processes have open, one of each address at the most.
+func holdEach(list []proc.Info, listening [][]uint64) (held []uint64) {
 	open := make(map[string]bool)
 	for _, info := range list {
 		descriptors, _ := proc.Descriptors(info.PID) // of what may not be looked at nothing is known
@@ -104,13 +115,11 @@ func holdEach(list []proc.Info, listening [][]uint64) (held []uint64, all bool) 
 		}
 	}
 	for _, inodes := range listening {
-		i := slices.IndexFunc(inodes, func(inode uint64) bool { return open[proc.Socket(inode)] })
-		if i < 0 {
-			return nil, false
+		if i := slices.IndexFunc(inodes, func(inode uint64) bool { return open[proc.Socket(inode)] }); i >= 0 {
+			held = append(held, inodes[i])
 		}
-		held = append(held, inodes[i])
 	}
-	return held, true
+	return held
 }
 
 // findMaster finds the generation's master among its processes.
@@ -144,9 +153,25 @@ func (l *Leftover) Serves() bool {
 	return w.Ready > 0 || w.Blind && w.All > 0
 }
 
-// Leaves says whether the generation was told to end: its master has closed its sockets,
-// which its workers have open for as long as they finish what they hold.
-func (l *Leftover) Leaves() bool { return l.Master != nil && !l.Dead() && !l.listens() }
+// Leaves says whether the generation was told to end, and finishes what it holds: its
+// master has closed its sockets, which its workers have open still.
+func (l *Leftover) Leaves() bool {
+	if l.Master == nil || l.Dead() || l.listens() {
+		return false
+	}
+	beats, err := heartbeats(l.PID())
+	return err == nil && len(beats) > 0
+}
+
+// ends says whether the generation has a master that has come up, and has none of its
+// sockets any more, nor has anything else of it.
+func (l *Leftover) ends() bool {
+	if l.Master == nil || len(l.Sockets) > 0 || !l.Handles(unix.SIGUSR2) {
+		return false
+	}
+	_, err := proc.Descriptors(l.PID()) // else it may well have them
+	return err == nil
+}
 
 // End kills all that is left of the generation.
 func (l *Leftover) End(ctx context.Context) error {

@@ -71,7 +71,7 @@ func startMarked(t *testing.T, r *reaper.Reaper, mark string, socket *os.File, w
 
 func leftovers(t *testing.T, r *reaper.Reaper, inodes ...uint64) []*Leftover {
 	t.Helper()
-	left, err := Leftovers(r, site, [][]uint64{inodes})
+	left, _, err := Leftovers(r, site, "", [][]uint64{inodes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,10 +80,13 @@ func leftovers(t *testing.T, r *reaper.Reaper, inodes ...uint64) []*Leftover {
 
 func TestWhatAMarkSaysIsReadAgain(t *testing.T) {
 	b := Begun{By: Kept{PID: 17, Started: 4711}, Number: 3, Namespace: 4026531836, Command: site.Command()}
-	if got, ok := parseBegun(b.String()); !ok || got != b {
-		t.Errorf("%+v, %v, want %+v", got, ok, b)
+	for _, addresses := range []string{"", "0123abcd"} {
+		b.Addresses = addresses
+		if got, ok := parseBegun(b.String()); !ok || got != b {
+			t.Errorf("%+v, %v, want %+v", got, ok, b)
+		}
 	}
-	for _, other := range []string{"", "1.2.3", "1.2.3.4", "1.2.3.4.", "x.2.3.4.5", " 1.2.3.4.5", "1.2.3.4.5 6", "+1.2.3.4.5"} {
+	for _, other := range []string{"", "1.2.3", "1.2.3.4", "1.2.3.4.", "x.2.3.4.5", " 1.2.3.4.5", "1.2.3.4.5 6", "1.2.3.4.5.", "+1.2.3.4.5"} {
 		if got, ok := parseBegun(other); ok {
 			t.Errorf("%q is read as %+v", other, got)
 		}
@@ -172,7 +175,7 @@ func TestWhatHasAStablehandIsNotLeftOver(t *testing.T) {
 	f, inode := listens(t)
 	pid := startMarked(t, r, b.String(), f, "sleep", "3600")
 	awaitMark(t, pid, b.String())
-	_, err = Leftovers(r, site, [][]uint64{{inode}})
+	_, _, err = Leftovers(r, site, "", [][]uint64{{inode}})
 	var kept *KeptError
 	if !errors.As(err, &kept) || kept.PID != pid || kept.By != os.Getpid() {
 		t.Errorf("%v, want that %d is looked after by us", err, pid)
@@ -191,13 +194,7 @@ func TestWhatHasAStablehandIsNotLeftOver(t *testing.T) {
 // The master is found among the processes of its generation, and serves until it is told
 // to end. Of two generations the older one comes first.
 func TestTheMasterOfWhatIsLeftOverIsFound(t *testing.T) {
-	program, err := filepath.Abs("../../.cache/py/gunicorn-27.0.1/bin/gunicorn")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		t.Skipf("make envs makes gunicorn: %v", err)
-	}
+	program := newest(t)
 	b := Begun{By: gone(t), Number: 1, Namespace: PIDNamespace(), Command: site.Command()}
 	r := newReaper(t)
 	f, first := listens(t)
@@ -245,6 +242,73 @@ func TestTheMasterOfWhatIsLeftOverIsFound(t *testing.T) {
 	if left := leftovers(t, r, first); len(left) != 1 || left[0].Serves() || !left[0].Leaves() {
 		t.Errorf("%+v, want one that leaves", left)
 	}
+}
+
+// A master that has closed its sockets is ending for as long as a hook of it takes, beside
+// another generation; and it is that of who listens at the same addresses only.
+func TestAMasterThatHasClosedItsSocketsIsEnding(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "gunicorn.conf.py")
+	if err := os.WriteFile(config, []byte("def on_exit(server):\n    import time\n    time.sleep(3600)\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := Begun{By: gone(t), Number: 1, Namespace: PIDNamespace(), Command: site.Command(), Addresses: "0123"}
+	r := newReaper(t)
+	f, first := listens(t)
+	startMarked(t, r, b.String(), f, newest(t), "--config="+config, "app:app")
+	var old *Leftover
+	for end := time.Now().Add(deadline); old == nil || !old.Serves(); time.Sleep(lookEvery) {
+		if left := leftovers(t, r, first); len(left) == 1 {
+			old = left[0]
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing that serves is left over")
+		}
+	}
+	b.Number = 2
+	g, second := listens(t)
+	newer := startMarked(t, r, b.String(), g, "sleep", "3600")
+	awaitMark(t, newer, b.String())
+	ending := func(own Identity, addresses string) []*Leftover {
+		t.Helper()
+		_, ending, err := Leftovers(r, own, addresses, [][]uint64{{first, second}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ending
+	}
+	if found := ending(site, "0123"); len(found) != 0 {
+		t.Errorf("%d are ending, and none was told to", len(found))
+	}
+	if err := old.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(deadline); !old.Spent(); time.Sleep(lookEvery) {
+		if time.Now().After(end) {
+			t.Fatal("it has workers or sockets still")
+		}
+	}
+	if found := ending(site, "0123"); len(found) != 1 || found[0].PID() != old.PID() {
+		t.Errorf("%d are ending, want process %d", len(found), old.PID())
+	}
+	if found := ending(site, "4567"); len(found) != 0 {
+		t.Errorf("it is taken for one of another site with the same words")
+	}
+	if found := ending(Identity{Argv: []string{"gunicorn", "other:app"}, Dir: site.Dir}, "0123"); len(found) != 0 {
+		t.Errorf("it is taken for one of another command")
+	}
+}
+
+// newest is the newest gunicorn.
+func newest(t *testing.T) string {
+	t.Helper()
+	program, err := filepath.Abs("../../.cache/py/gunicorn-27.0.1/bin/gunicorn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err != nil {
+		t.Skipf("make envs makes gunicorn: %v", err)
+	}
+	return program
 }
 
 // addressOf is where a socket listens.

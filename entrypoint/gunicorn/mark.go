@@ -48,16 +48,22 @@ type Begun struct {
 	Number    int    // counted by it
 	Namespace uint64 // that of its pid
 	Command   string // see Identity.Command
+	Addresses string // stands for where it is to listen; empty where an earlier version has begun it
 }
 
 // String is what marks the generation's processes.
 func (b Begun) String() string {
-	return fmt.Sprintf("%d.%d.%d.%d.%s", b.By.PID, b.By.Started, b.Number, b.Namespace, b.Command)
+	mark := fmt.Sprintf("%d.%d.%d.%d.%s", b.By.PID, b.By.Started, b.Number, b.Namespace, b.Command)
+	if b.Addresses != "" {
+		mark += "." + b.Addresses
+	}
+	return mark
 }
 
 // parseBegun reads a mark.
 func parseBegun(mark string) (b Begun, ok bool) {
 	_, err := fmt.Sscanf(mark, "%d.%d.%d.%d.%s", &b.By.PID, &b.By.Started, &b.Number, &b.Namespace, &b.Command)
+	b.Command, b.Addresses, _ = strings.Cut(b.Command, ".")
 	return b, err == nil && b.String() == mark
 }
 
