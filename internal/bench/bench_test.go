@@ -226,3 +226,49 @@ func TestKeysAreDistinct(t *testing.T) {
 		}
 	}
 }
+
+// What was seen of many sites of one way is told as a sum, and what stablehand took by
+// medians, so that one look more or less says nothing.
+func TestManyHandoffsAreToldAsASum(t *testing.T) {
+	s := stretch{Way: "sync/BIND", Handoffs: 50, New: failures{Requests: 600, Reset: 1}, Kept: failures{Requests: 400, Again: 3}}
+	for i := range 7 {
+		s.Weights = append(s.Weights, weight{Files: 20 + i, Threads: 9, Goroutines: 17, Anonymous: 4000})
+	}
+	s.Weights[3].Goroutines = 90
+	text := longTable([]stretch{s, {Way: "sync/USR2", Handoffs: 1, Weights: s.Weights[:1]}, s})
+	for _, want := range []string{
+		"| sync/BIND | 100 | **2** of 1200: 2 reset | 0 of 800 | 6 | 22 → 24 | 9 → 9 | 17 → 17 | 4000 → 4000 kB |",
+		"| sync/USR2 | 1 | 0 of 0 | 0 of 0 | 0 | 20 → 20 |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+}
+
+// All classes hand over both ways, and the first one in one go, too; what is asked for and
+// is none of them is an error.
+func TestCoursesAreAllClassesBothWays(t *testing.T) {
+	o := options{handoffs: 20, requests: 100, marathon: 1000, every: time.Millisecond}
+	all := courses(o)
+	if len(all) != 2*len(classes)+2 {
+		t.Errorf("%d courses", len(all))
+	}
+	keys := map[string]course{}
+	for _, c := range all {
+		keys[c.key] = c
+	}
+	if len(keys) != len(all) {
+		t.Errorf("two have the same key: %v", keys)
+	}
+	if c := keys["asyncio/USR2"]; c.handoffs != 20 || c.requests != 100 || c.stretch != 20 || c.every != o.every {
+		t.Errorf("%+v", c)
+	}
+	if c := keys["sync/BIND"+inOneGo]; c.handoffs != 1000 || c.stretch != 1000 || c.every != unhurried || len(c.vars) != 1 {
+		t.Errorf("%+v", c)
+	}
+	o.longWays, o.results = "sync/BIND,synk/USR2", filepath.Join(t.TempDir(), "results")
+	if err := runLong(t.Context(), o); err == nil || !strings.Contains(err.Error(), "synk/USR2") {
+		t.Errorf("%v", err)
+	}
+}

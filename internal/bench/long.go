@@ -90,6 +90,7 @@ const (
 	manyHandoffs  = 200       // of each
 	manyInOneGo   = 1000      // of one
 	weighEvery    = 10        // handoffs
+	looksToldOf   = 5         // at the beginning, and at the end
 	unhurried     = 40 * time.Millisecond
 
 	inOneGo = "/in-one-go" // behind the key of a way that hands over so often without a new start
@@ -279,14 +280,18 @@ func longTable(all []stretch) string {
 	for _, key := range keys {
 		sum := sumOf(all, key)
 		of := func(value func(weight) int, unit string) string {
-			first, last := sum.Weights[0], sum.Weights[len(sum.Weights)-1]
-			return fmt.Sprintf("%d → %d%s", value(first), value(last), unit)
+			var seen []float64
+			for _, w := range sum.Weights {
+				seen = append(seen, float64(value(w)))
+			}
+			n := min(looksToldOf, len(seen))
+			return fmt.Sprintf("%.0f → %.0f%s", medianOf(seen[:n]), medianOf(seen[len(seen)-n:]), unit)
 		}
 		row(&b, key, fmt.Sprint(sum.Handoffs), sum.New.String(), sum.Kept.String(), fmt.Sprint(sum.Kept.Again),
 			of(func(w weight) int { return w.Files }, ""), of(func(w weight) int { return w.Threads }, ""),
 			of(func(w weight) int { return w.Goroutines }, ""), of(func(w weight) int { return int(w.Anonymous) }, " kB"))
 	}
-	fmt.Fprintf(&b, "\nThe goal is %d requests over %d handoffs each, and %d handoffs of the first class in one go, both ways; this is how far it got. The last four columns are of stablehand itself, after the first handoff and after the last.\n", manyRequests, manyHandoffs, manyInOneGo)
+	fmt.Fprintf(&b, "\nThe goal is %d requests over %d handoffs each, and %d handoffs of the first class in one go, both ways; this is how far it got. The last four columns are of stablehand itself, which is looked at each %d handoffs: the medians of the first %d looks and of the last.\n", manyRequests, manyHandoffs, manyInOneGo, weighEvery, looksToldOf)
 	return b.String()
 }
 
