@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,15 +53,20 @@ func cmdProcs(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// awaitDrained waits until each generation that was handed over from has retired.
+var drains = regexp.MustCompile(`msg=draining (generation=\d+ pid=\d+) `)
+
+// awaitDrained waits until each generation that was handed over from, or left over so, has
+// drained and retired.
 func (p *program) awaitDrained(ts *testscript.TestScript) {
 	for end := time.Now().Add(patience); ; time.Sleep(look) {
 		log := p.logged()
-		handed := max(strings.Count(log, "msg=\"handed off\""), strings.Count(log, "msg=draining")) // or left over so
-		if handed == strings.Count(log, "msg=retired") || p.hasEnded() {
+		all := drains.FindAllStringSubmatch(log, -1)
+		done := len(all) >= strings.Count(log, `msg="handed off"`) &&
+			!slices.ContainsFunc(all, func(old []string) bool { return !strings.Contains(log, "msg=retired "+old[1]+" ") })
+		if done || p.hasEnded() {
 			return
 		} else if time.Now().After(end) {
-			fail(ts, p, "%d handoffs, and not as many generations have retired", handed)
+			fail(ts, p, "not all of %d generations that drain have retired", len(all))
 		}
 	}
 }
