@@ -235,10 +235,12 @@ func TestManyHandoffsAreToldAsASum(t *testing.T) {
 		s.Weights = append(s.Weights, weight{Files: 20 + i, Threads: 9, Goroutines: 17, Anonymous: 4000})
 	}
 	s.Weights[3].Goroutines = 90
-	text := longTable([]stretch{s, {Way: "sync/USR2", Handoffs: 1, Weights: s.Weights[:1]}, s})
+	text := longTable([]stretch{s, {Way: "sync/USR2", Handoffs: 1, Weights: s.Weights[:1]},
+		{Way: "gevent/USR2", New: failures{Requests: 5}, Weights: s.Weights}, {Way: "uvloop/USR2", Handoffs: 1, New: failures{Requests: 9, Reset: 9}, Weights: s.Weights}, s})
 	for _, want := range []string{
 		"| sync/BIND | 100 | **2** of 1200: 2 reset | 0 of 800 | 6 | 22 → 24 | 9 → 9 | 17 → 17 | 4000 → 4000 kB |",
 		"| sync/USR2 | 1 | 0 of 0 | 0 of 0 | 0 | 20 → 20 |",
+		"In all, with BIND: failed **2** of 2000: 2 reset, over 100 handoffs. By USR2, without uvicorn's: failed 0 of 5, over 1 handoffs.",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)

@@ -22,19 +22,21 @@ import (
 )
 
 // class is a worker class of gunicorn's.
-type class struct{ name, words string }
+type class struct {
+	name, words string
+	races       bool // by USR2 it may lose what it has accepted and not read, as uvicorn's do
+}
 
-// classes are all of them. By USR2 uvicorn's two may lose what they have accepted and not
-// read, which is their own race.
+// classes are all of them.
 var classes = []class{
-	{"sync", "app:wsgi"},
-	{"gthread", "--worker-class=gthread --threads=4 app:wsgi"},
-	{"gevent", "--worker-class=gevent app:wsgi"},
-	{"tornado", "--worker-class=tornado app:wsgi"},
-	{"asgi", "--worker-class=asgi app:asgi"},
-	{"dirty", "--dirty-app=dirtied:Version --dirty-workers=2 dirtied:wsgi"},
-	{"uvloop", "--worker-class=uvicorn_worker.UvicornWorker app:asgi"},
-	{"asyncio", "--worker-class=uvicorn_worker.UvicornH11Worker app:asgi"},
+	{"sync", "app:wsgi", false},
+	{"gthread", "--worker-class=gthread --threads=4 app:wsgi", false},
+	{"gevent", "--worker-class=gevent app:wsgi", false},
+	{"tornado", "--worker-class=tornado app:wsgi", false},
+	{"asgi", "--worker-class=asgi app:asgi", false},
+	{"dirty", "--dirty-app=dirtied:Version --dirty-workers=2 dirtied:wsgi", false},
+	{"uvloop", "--worker-class=uvicorn_worker.UvicornWorker app:asgi", true},
+	{"asyncio", "--worker-class=uvicorn_worker.UvicornH11Worker app:asgi", true},
 }
 
 // course is what a way is to do, in stretches, each of a new site.
@@ -52,8 +54,8 @@ func courses(o options) (all []course) {
 	for _, c := range classes {
 		words := "stablehand gunicorn --workers=3 " + c.words
 		for _, w := range []way{
-			{key: c.name + "/BIND", words: words, vars: []string{"STABLEHAND_BIND=$HOST:$PORT"}},
-			{key: c.name + "/USR2", words: words + " --bind=$HOST:$PORT"},
+			{key: c.name + byBind, words: words, vars: []string{"STABLEHAND_BIND=$HOST:$PORT"}},
+			{key: c.name + byUSR2, words: words + " --bind=$HOST:$PORT"},
 		} {
 			w.name, w.env, w.first = w.key, o.longEnv, true
 			all = append(all, course{way: w, handoffs: o.handoffs, requests: o.requests, stretch: min(stretchLength, o.handoffs), every: o.every})
@@ -93,6 +95,8 @@ const (
 	looksToldOf   = 5         // at the beginning, and at the end
 	unhurried     = 40 * time.Millisecond
 
+	byBind, byUSR2 = "/BIND", "/USR2" // behind the key of a class
+
 	inOneGo = "/in-one-go" // behind the key of a way that hands over so often without a new start
 )
 
@@ -109,6 +113,9 @@ func runLong(ctx context.Context, o options) error {
 		if len(chosen) < len(keys) {
 			return fmt.Errorf("-classes: there is none of %s", o.longWays)
 		}
+	}
+	if o.show {
+		chosen = nil
 	}
 	for _, c := range chosen {
 		for sum := sumOf(all, c.key); sum.Handoffs < c.handoffs || sum.New.Requests+sum.Kept.Requests < c.requests; sum = sumOf(all, c.key) {
@@ -267,6 +274,24 @@ func sumOf(all []stretch, key string) (sum stretch) {
 	return sum
 }
 
+// totalOf tells of all classes by one way, or of those that do not race.
+func totalOf(all []stretch, way string, without bool) string {
+	var total failures
+	handoffs := 0
+	for _, c := range classes {
+		for _, key := range []string{c.name + way, c.name + way + inOneGo} {
+			if c.races && without {
+				continue
+			}
+			sum := sumOf(all, key)
+			total.add(sum.New)
+			total.add(sum.Kept)
+			handoffs += sum.Handoffs
+		}
+	}
+	return fmt.Sprintf("failed %s, over %d handoffs", total, handoffs)
+}
+
 func longTable(all []stretch) string {
 	var b strings.Builder
 	row(&b, "worker class, way", "handoffs", "failed, new connections", "failed, kept ones", "sent again", "descriptors", "threads", "goroutines", "anonymous memory")
@@ -291,6 +316,7 @@ func longTable(all []stretch) string {
 			of(func(w weight) int { return w.Files }, ""), of(func(w weight) int { return w.Threads }, ""),
 			of(func(w weight) int { return w.Goroutines }, ""), of(func(w weight) int { return int(w.Anonymous) }, " kB"))
 	}
+	fmt.Fprintf(&b, "\nIn all, with BIND: %s. By USR2, without uvicorn's: %s.\n", totalOf(all, byBind, false), totalOf(all, byUSR2, true))
 	fmt.Fprintf(&b, "\nThe goal is %d requests over %d handoffs each, and %d handoffs of the first class in one go, both ways; this is how far it got. The last four columns are of stablehand itself, which is looked at each %d handoffs: the medians of the first %d looks and of the last.\n", manyRequests, manyHandoffs, manyInOneGo, weighEvery, looksToldOf)
 	return b.String()
 }
