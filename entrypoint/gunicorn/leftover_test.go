@@ -199,15 +199,7 @@ func TestTheMasterOfWhatIsLeftOverIsFound(t *testing.T) {
 	r := newReaper(t)
 	f, first := listens(t)
 	pid := startMarked(t, r, b.String(), f, "sh", "-c", `"$@"; :`, "sh", program, "--workers=2", "app:app")
-	var old *Leftover
-	for end := time.Now().Add(deadline); old == nil || !old.Serves(); time.Sleep(lookEvery) {
-		if left := leftovers(t, r, first); len(left) == 1 {
-			old = left[0]
-		}
-		if time.Now().After(end) {
-			t.Fatal("nothing that serves is left over")
-		}
-	}
+	old := awaitServing(t, r, first)
 	if old.PID() == pid {
 		t.Errorf("the shell %d is taken for the master", pid)
 	}
@@ -255,15 +247,7 @@ func TestAMasterThatHasClosedItsSocketsIsEnding(t *testing.T) {
 	r := newReaper(t)
 	f, first := listens(t)
 	startMarked(t, r, b.String(), f, newest(t), "--config="+config, "app:app")
-	var old *Leftover
-	for end := time.Now().Add(deadline); old == nil || !old.Serves(); time.Sleep(lookEvery) {
-		if left := leftovers(t, r, first); len(left) == 1 {
-			old = left[0]
-		}
-		if time.Now().After(end) {
-			t.Fatal("nothing that serves is left over")
-		}
-	}
+	old := awaitServing(t, r, first)
 	b.Number = 2
 	g, second := listens(t)
 	newer := startMarked(t, r, b.String(), g, "sleep", "3600")
@@ -295,6 +279,19 @@ func TestAMasterThatHasClosedItsSocketsIsEnding(t *testing.T) {
 	}
 	if found := ending(Identity{Argv: []string{"gunicorn", "other:app"}, Dir: site.Dir}, "0123"); len(found) != 0 {
 		t.Errorf("it is taken for one of another command")
+	}
+}
+
+// awaitServing waits until one generation serves that was left over.
+func awaitServing(t *testing.T, r *reaper.Reaper, inode uint64) *Leftover {
+	t.Helper()
+	for end := time.Now().Add(deadline); ; time.Sleep(lookEvery) {
+		if left := leftovers(t, r, inode); len(left) == 1 && left[0].Serves() {
+			return left[0]
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing that serves is left over")
+		}
 	}
 }
 
