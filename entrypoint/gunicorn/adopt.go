@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -175,35 +173,6 @@ func (a adoption) ends(m *Master) *Master {
 		return nil
 	}
 	return old
-}
-
-// listens says whether a master accepts connections still: one that has been told
-// to go closes its sockets first. One that may not be looked at does.
-func (m *Master) listens() bool {
-	yes, err := proc.Listens(m.PID())
-	return yes || err != nil
-}
-
-// Leaving says whether a master has been told to go: it has closed its sockets, and
-// either sleeps between two looks at its workers, which finish, where one that has no
-// sockets for other reasons (reuse_port) mostly waits for signals; or it has none any
-// more, and is at its own end. It takes some looks, and says no where none may be had.
-func (m *Master) Leaving() bool {
-	const looks = 10
-	if m.listens() {
-		return false
-	}
-	asleep, spent := 0, 0
-	for range looks {
-		if where, err := proc.WaitsIn(m.PID()); err == nil && strings.Contains(where, "nanosleep") {
-			asleep++
-		}
-		if m.Spent() || m.Dead() {
-			spent++
-		}
-		time.Sleep(lookEvery)
-	}
-	return asleep > looks/2 || spent > looks/2
 }
 
 // take adopts a process, unless it has gone, or is one of our threads: those come

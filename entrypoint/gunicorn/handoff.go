@@ -267,17 +267,5 @@ func (m *Master) Promoted(ctx context.Context) error {
 	}
 }
 
-// Spent says whether a master that has been told to go holds nothing any more that it
-// could finish: no worker, no socket on which it listens, and no child but a successor.
-func (m *Master) Spent() bool {
-	beats, err := heartbeats(m.PID())
-	if err != nil || len(beats) > 0 || m.listens() {
-		return false
-	}
-	children, err := proc.Children(m.PID())
-	next := m.next.Load()
-	return err == nil && !slices.ContainsFunc(children, func(pid int) bool { return next == nil || pid != next.PID() })
-}
-
 // Forget ends the relation to a successor that has gone or been promoted.
 func (m *Master) Forget() { m.next.Store(nil) }
