@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -39,10 +40,11 @@ import (
 //	procs [NAME] [-draining] [COMM=N...]
 //	                         list its namespace on stdout; see cmdProcs
 //	ns WORD...               run a command in its namespace, as docker exec
-//	ask [-exits=CODE] WORD...
+//	ask [-exits=CODE] [-until=REGEXP] WORD...
 //	                         run stablehand WORD... in the namespace of the
 //	                         program called stablehand; it is to exit with that
-//	                         code, by default 0
+//	                         code, by default 0. With -until again and again, until
+//	                         stdout is so: for what is looked at beside the loop
 //	story [NAME]             print its own lines of the log; see cmdStory
 //	let NAME REGEXP          set $NAME to what REGEXP's group found in the last
 //	                         stdout
@@ -262,17 +264,29 @@ func cmdNs(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdAsk(ts *testscript.TestScript, neg bool, args []string) {
 	refuse(ts, neg)
+	want, until := 0, ""
+	flags := flag.NewFlagSet("ask", flag.ContinueOnError)
+	flags.IntVar(&want, "exits", 0, "")
+	flags.StringVar(&until, "until", "", "")
+	ts.Check(flags.Parse(args))
+	args = flags.Args()
 	if len(args) == 0 {
-		ts.Fatalf("usage: ask [-exits=CODE] WORD...")
+		ts.Fatalf("usage: ask [-exits=CODE] [-until=REGEXP] WORD...")
 	}
 	p, _ := named(ts, nil)
-	want := 0
-	if code, ok := strings.CutPrefix(args[0], "-exits="); ok {
-		var err error
-		want, err = strconv.Atoi(code)
-		ts.Check(err)
-		args = args[1:]
+	pattern := regexp.MustCompile("(?m)" + until)
+	for end := time.Now().Add(patience); ; time.Sleep(look) {
+		p.ask(ts, want, args)
+		if said := ts.ReadFile("stdout"); pattern.MatchString(said) {
+			return
+		} else if time.Now().After(end) {
+			fail(ts, p, "stablehand %v: not %q in %s, but:\n%s", args, until, patience, said)
+		}
 	}
+}
+
+// ask asks once, and holds a status against what is published of it.
+func (p *program) ask(ts *testscript.TestScript, want int, args []string) {
 	if p.pid == 0 || p.hasEnded() {
 		fail(ts, p, "%s has ended", p.name)
 	}

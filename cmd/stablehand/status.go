@@ -227,7 +227,7 @@ type shown struct {
 func generations(s status.Status) []shown {
 	var list []shown
 	retiring := "retiring"
-	if s.Retiring != nil && s.Retiring.Connections != nil {
+	if s.Retiring != nil && s.Retiring.Draining {
 		retiring = "draining"
 	}
 	for _, g := range []shown{{s.Retiring, retiring}, {s.Serving, "serving"}, {s.Successor, "coming up"}} {

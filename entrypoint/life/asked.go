@@ -93,7 +93,7 @@ func (l *Life) status() status.Status {
 		s.Successor.Probe = l.step.answers
 	}
 	if s.Retiring != nil && l.drain != nil && !l.drain.told.Load() {
-		s.Retiring.Connections = l.drain.held
+		s.Retiring.Draining, s.Retiring.Connections = true, l.drain.held
 	}
 	if l.now != nil {
 		h := l.standsNow()

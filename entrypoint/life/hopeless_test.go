@@ -22,8 +22,9 @@ type lived struct {
 	content byte
 }
 
-// inLife has a test live through a life, whose story it is told where it fails.
-func inLife(t *testing.T, test func(t *testing.T, l *lived)) {
+// inLife has a test live through a life, whose story it is told where it fails; in a world
+// in which something is special, if it is said.
+func inLife(t *testing.T, test func(t *testing.T, l *lived), special ...func(*world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(1)
 		w.settings = life.Settings{ReadyTimeout: 2 * time.Minute, Watched: true, Retry: time.Hour}
@@ -32,7 +33,14 @@ func inLife(t *testing.T, test func(t *testing.T, l *lived)) {
 		w.command = &command{process: process{w: w, pid: 999, done: make(chan struct{})}, named: true, itself: true}
 		signals, changes, ended := make(chan life.Signal), make(chan life.Change), make(chan int, 1)
 		w.tells = changes
-		l := life.New(w.settings, life.World{Log: slog.New(w), Teller: w, Host: w, Disk: w}, life.Content{1})
+		for _, is := range special {
+			is(w)
+		}
+		stands := life.World{Log: slog.New(w), Teller: w, Host: w, Disk: w}
+		if w.apart {
+			stands.Starter = w
+		}
+		l := life.New(w.settings, stands, life.Content{1})
 		go func() {
 			time.Sleep(time.Nanosecond) // until the test waits for the first time: what it says before is so from the beginning
 			ended <- l.Run(w.command, nil, signals, changes)

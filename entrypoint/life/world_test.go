@@ -117,6 +117,7 @@ type fate struct {
 	lingers   time.Duration // how long a worker takes to leave that is to
 	unsteered bool          // where it has listeners of its own: it cannot be steered to
 	holds     time.Duration // how long it holds connections that it got
+	uncounted bool          // and nobody can count them
 }
 
 // generation is a simulated gunicorn master with its workers.
@@ -204,6 +205,9 @@ func (l listener) Yield() error { return nil } // the world has a generation whe
 func (l listener) Held() (int, error) {
 	l.w.Lock()
 	defer l.w.Unlock()
+	if l.uncounted {
+		return 0, errors.New("the kernel lists no sockets")
+	}
 	if l.w.steered == l.generation || time.Now().Before(l.empty) {
 		return 3, nil
 	}

@@ -63,8 +63,11 @@ type Generation struct {
 	Since   time.Time `json:"since,omitzero"` // when it began to serve
 	Workers
 
+	// Draining says that it gets nothing new, and has not been told to end yet.
+	Draining bool `json:"draining,omitempty"`
+
 	// Connections are those of clients that it holds while it drains, with those that
-	// wait to be accepted. It is left out of all others.
+	// wait to be accepted. They are left out until they were counted, and of all others.
 	Connections *int `json:"connections,omitempty"`
 
 	// Probe is what PROBE has come to so far where the answer was not good, and how often:
