@@ -60,24 +60,24 @@ func (l listener) Shared() bool { return l.from.sockets.Unsteered() != nil }
 
 func (l listener) Yield() error { return l.from.sockets.SteerFrom(l.separate.listener) }
 
-func (l listener) Held() (int, error) {
-	waiting, err := l.separate.listener.Waiting()
+func (l listener) Held() (waiting, held int, err error) {
+	waiting, err = l.separate.listener.Waiting()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if l.from.sockets.Unsteered() != nil {
 		waiting = 0 // for whoever accepts first
 	}
 	connections, err := l.from.sockets.Connections()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	targets := make(map[string]bool)
 	for _, inode := range connections {
 		targets[proc.Socket(inode)] = true
 	}
-	held, err := l.Holds(targets)
-	return waiting + held, err
+	held, err = l.Holds(targets)
+	return waiting, held, err
 }
 
 func (l listener) Release() {

@@ -22,6 +22,12 @@ const (
 	// drainLeast is how long a drain may go on when the next handoff ends it, unless
 	// DRAIN is shorter: what waits to be accepted then, and handshakes under way.
 	drainLeast = time.Second
+
+	// acceptedWithin is how much longer than DRAIN it may go on while clients wait to be
+	// accepted, whom TERM would reset: workers that take one request at a time may be
+	// busy for longer than DRAIN. It is what gunicorn gives a request by default, by its
+	// timeout; where none of them accepts for that long nobody ever may.
+	acceptedWithin = 30 * time.Second
 )
 
 // drain is a generation that gets nothing new, and its end.
@@ -123,16 +129,23 @@ func (l *Life) beginDrain(old, next *generation) {
 }
 
 // empties waits until a generation that gets nothing new holds no connection, for DRAIN
-// at most. Where ctx ends it waits no longer than drainLeast, and not at all once the
-// generation has been told to end.
+// at most, and then until none waits to be accepted. Where ctx ends it waits for the
+// former no longer than drainLeast, and not at all once the generation has been told to
+// end.
 func (l *Life) empties(ctx context.Context, d *drain) {
 	limit, hurried := time.After(l.settings.Drain), ctx.Done()
+	var last <-chan time.Time // once what is held is waited for no more
 	for empty := 0; !d.told.Load(); {
-		held, err := d.Listener().Held()
+		waiting, held, err := d.Listener().Held()
+		all := waiting + held
 		if err == nil {
-			l.note(func() { d.held = &held })
+			l.note(func() { d.held = &all })
 		}
-		if err != nil || held > 0 {
+		awaited := all
+		if last != nil {
+			awaited = waiting
+		}
+		if err != nil || awaited > 0 {
 			empty = 0
 		} else if empty++; empty == emptyLooks {
 			return
@@ -140,8 +153,16 @@ func (l *Life) empties(ctx context.Context, d *drain) {
 		select {
 		case <-time.After(lookHeld):
 		case <-hurried:
-			hurried, limit = nil, time.After(time.Until(d.begun.Add(min(drainLeast, l.settings.Drain))))
+			hurried = nil
+			if last == nil {
+				limit = time.After(time.Until(d.begun.Add(min(drainLeast, l.settings.Drain))))
+			}
 		case <-limit:
+			if waiting == 0 {
+				return
+			}
+			limit, last = nil, time.After(acceptedWithin)
+		case <-last:
 			return
 		case <-d.Done():
 			return

@@ -80,9 +80,9 @@ type Listener interface {
 	// to: its sockets are those of all.
 	Shared() bool
 
-	// Held is how many connections of clients the generation holds, those included
-	// that wait to be accepted. It may take a while.
-	Held() (int, error)
+	// Held is how many connections of clients wait to be accepted, and how many the
+	// generation holds. It may take a while.
+	Held() (waiting, held int, err error)
 
 	// Release has it end with the generation's own processes. Close closes it for
 	// everybody. Both may wait for a file system.

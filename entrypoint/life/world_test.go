@@ -118,6 +118,7 @@ type fate struct {
 	unsteered bool          // where it has listeners of its own: it cannot be steered to
 	holds     time.Duration // how long it holds connections that it got
 	uncounted bool          // and nobody can count them
+	busy      time.Duration // how long what waits when it gets nothing new is not accepted
 }
 
 // generation is a simulated gunicorn master with its workers.
@@ -202,16 +203,19 @@ func (l listener) Shared() bool { return l.w.shared }
 
 func (l listener) Yield() error { return nil } // the world has a generation when it is found, and its listener then
 
-func (l listener) Held() (int, error) {
+func (l listener) Held() (waiting, held int, err error) {
 	l.w.Lock()
 	defer l.w.Unlock()
 	if l.uncounted {
-		return 0, errors.New("the kernel lists no sockets")
+		return 0, 0, errors.New("the kernel lists no sockets")
+	}
+	if l.w.steered == l.generation || time.Now().Before(l.passed.Add(l.busy)) {
+		waiting = 2
 	}
 	if l.w.steered == l.generation || time.Now().Before(l.empty) {
-		return 3, nil
+		held = 3
 	}
-	return 0, nil
+	return waiting, held, nil
 }
 
 func (l listener) Release() {}
@@ -988,6 +992,9 @@ func drawFate(r *rand.Rand, first bool) fate {
 	if chance(own, 20) {
 		f.holds = some(own, 5*time.Minute)
 	}
+	if chance(own, 20) {
+		f.busy = some(own, time.Minute)
+	}
 	if chance(own, 50) {
 		f.answers = some(own, []time.Duration{time.Second, 40 * time.Second}[own.IntN(2)])
 	}
@@ -1031,13 +1038,16 @@ func (w *world) checkTerm(g *generation) {
 }
 
 // checkDrained: what gets nothing new may finish what it holds for DRAIN, and for a second
-// at least where another handoff is to come.
+// at least where another handoff is to come. What waits to be accepted is given half a minute.
 func (w *world) checkDrained(g *generation) {
 	if w.serving != nil && w.serving.dead() {
 		return // the end of all
 	}
 	if least := min(w.settings.Drain, time.Second); w.apart && !w.stopped && time.Now().Before(g.empty) && time.Since(g.passed) < least {
 		w.fault("TERM to generation %d, which holds connections", g.number)
+	}
+	if w.apart && !w.stopped && time.Now().Before(g.passed.Add(g.busy)) && time.Since(g.passed) < 30*time.Second {
+		w.fault("TERM to generation %d, while clients wait to be accepted by it", g.number)
 	}
 }
 
