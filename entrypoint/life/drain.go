@@ -153,15 +153,12 @@ func (l *Life) empties(ctx context.Context, d *drain) {
 		select {
 		case <-time.After(lookHeld):
 		case <-hurried:
-			hurried = nil
-			if last == nil {
-				limit = time.After(time.Until(d.begun.Add(min(drainLeast, l.settings.Drain))))
-			}
+			hurried, limit = nil, time.After(time.Until(d.begun.Add(min(drainLeast, l.settings.Drain))))
 		case <-limit:
 			if waiting == 0 {
 				return
 			}
-			limit, last = nil, time.After(acceptedWithin)
+			hurried, limit, last = nil, nil, time.After(acceptedWithin)
 		case <-last:
 			return
 		case <-d.Done():
