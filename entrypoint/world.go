@@ -38,6 +38,8 @@ func (m master) Ended() error { return &gunicorn.ExitError{PID: m.PID(), Status:
 
 func (m master) Signal(sig life.Signal) error { return ifAlive(m.Master.Signal(number(sig))) }
 
+func (m master) Finish(ctx context.Context) error { return ifAlive(m.Master.Finish(ctx)) }
+
 func (m master) Deliver(ctx context.Context, sig life.Signal) error {
 	return ifAlive(m.Master.Deliver(ctx, number(sig)))
 }

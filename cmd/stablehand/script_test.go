@@ -62,7 +62,7 @@ var gunicornsOwn = []string{
 	// pidfiles
 	"pidfile-*", "systemd-watchdog", "writes-watched-names",
 	// one command for all generations, or one that is none that is managed
-	"launch-beside", "launch-script", "launch-shell", "log-unread-plain",
+	"launch-beside", "launch-script", "launch-shell", "launch-su", "log-unread-plain",
 	// addresses of gunicorn's own, or of others
 	"probe-ipv6",
 	"control-socket", "daemon", "systemd-sockets", "words-reload",

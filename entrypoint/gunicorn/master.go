@@ -35,7 +35,7 @@ func seldomer(begun time.Time) time.Duration {
 }
 
 // Master is one gunicorn master with its workers: a generation, seen from
-// outside. Signal, Deliver, Hurry, Workers, Processes, Dial and what is behind Process
+// outside. Signal, Deliver, Finish, Hurry, Workers, Processes, Dial and what is behind Process
 // may be used from any goroutine, all else from one at a time.
 type Master struct {
 	*reaper.Process
@@ -60,6 +60,7 @@ type Master struct {
 	asked       bool         // for one that has not come, see Late
 	ledger      ledger
 	dirty       dirty
+	halting     halting
 	logs        atomic.Pointer[[]string] // see Logs
 	preloads    atomic.Bool              // see Preloads
 }
@@ -291,8 +292,12 @@ func unreadable(err error, p *reaper.Process) bool {
 // the old master has reaped it, too: that one takes no USR2 before. Its pidfile, which
 // it leaves behind when it is killed, is removed. Without an error Done is closed.
 func (m *Master) End(ctx context.Context, grace time.Duration) error {
-	if grace > 0 && m.Signal(unix.SIGTERM) == nil {
-		proc.Gone(ctx, m.Processes, grace)
+	if grace > 0 {
+		graceful, cancel := context.WithTimeout(ctx, grace)
+		defer cancel()
+		if m.Finish(graceful) == nil {
+			proc.Gone(graceful, m.Processes, grace)
+		}
 	}
 	if err := proc.End(ctx, m.Processes); err != nil {
 		return err

@@ -59,9 +59,10 @@ func (l *Life) seeOff(ctx context.Context, old, next *generation) error {
 // ended, it gives up.
 func (l *Life) retire(old, next *generation, lost <-chan struct{}) error {
 	old.Note()
-	l.tell(old)
 	ctx, cancel := context.WithTimeout(context.Background(), retireTimeout)
 	defer cancel()
+	old.told.Store(true)
+	go l.finish(ctx, old)
 	begun, spent := time.Now(), time.Time{}
 	for !dead(old) && ctx.Err() == nil && (spent.IsZero() || time.Since(spent) < SpentFor) {
 		select {
@@ -93,6 +94,13 @@ func (l *Life) retire(old, next *generation, lost <-chan struct{}) error {
 	}
 	l.note(func() { l.retiring = nil })
 	return nil
+}
+
+// finish has a generation finish and end, as long as ctx allows.
+func (l *Life) finish(ctx context.Context, g *generation) {
+	if err := g.Finish(ctx); err != nil {
+		l.unsent(TERM, g, err)
+	}
 }
 
 // Spent is why an old master is killed that holds nothing any more.

@@ -119,6 +119,11 @@ type Generation interface {
 	Signal(Signal) error
 	Deliver(context.Context, Signal) error
 
+	// Finish has it finish what it holds, and end, by TERM, or by a TERM to its workers
+	// first, as long as its context allows. Any Signal by which it ends comes to it at
+	// once, even so.
+	Finish(context.Context) error
+
 	// Hurry tells the workers, too, since a master that finishes does not always
 	// listen to INT and QUIT. It does not wait: what it finds it reports.
 	Hurry(Signal, func(error))

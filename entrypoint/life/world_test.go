@@ -96,6 +96,7 @@ type fate struct {
 	writes    bool          // it writes what is watched as it loads
 	names     bool          // each time under another name
 	twice     bool          // and once more, elsewhere, as soon as it is ready
+	parts     time.Duration // how long its workers take to end, where they are told before their master
 	finish    time.Duration // how long it takes to end after TERM
 	deaf      bool          // it never ends after TERM, and INT does not reach its master then
 	numb      bool          // only force ends it
@@ -130,7 +131,8 @@ type generation struct {
 	probing  bool // it is being asked, or was
 	answered bool // as it should
 	failed   bool // it is being ended by force, or has ended before it was promoted
-	termed   bool // it has got TERM, and accepts nothing any more
+	parting  bool // its workers have got TERM, and accept nothing any more
+	termed   bool // it has, too
 	termedAt time.Time
 	left     bool // what it leaves behind is there
 	next     *generation
@@ -163,7 +165,7 @@ func (g *generation) healthy() bool { return !g.stuck && !g.deaf && !g.numb && g
 // accepts says whether it serves requests, with the world locked. One that new
 // connections are not steered to gets none.
 func (g *generation) accepts() bool {
-	return g.ready && !g.termed && !g.dead() && (!g.w.apart || g.w.shared || g.w.steered == g)
+	return g.ready && !g.termed && !g.parting && !g.dead() && (!g.w.apart || g.w.shared || g.w.steered == g)
 }
 
 // Listener is its own in a world where they are apart.
@@ -321,6 +323,24 @@ func (g *generation) quickLocked() {
 		return
 	}
 	time.AfterFunc(100*time.Millisecond, func() { g.end(g.last) })
+}
+
+// Finish has its workers finish first; new connections come to none of them then.
+func (g *generation) Finish(ctx context.Context) error {
+	g.w.Lock()
+	if !g.termed && !g.dead() {
+		g.w.note("TERM to the workers of generation %d", g.number)
+		g.w.checkTerm(g)
+		g.w.checkDrained(g)
+		g.parting = true
+	}
+	g.w.Unlock()
+	select {
+	case <-time.After(g.parts):
+	case <-g.done:
+	case <-ctx.Done():
+	}
+	return g.signal(life.TERM)
 }
 
 func (g *generation) Hurry(sig life.Signal, _ func(error)) {
@@ -999,6 +1019,9 @@ func drawFate(r *rand.Rand, first bool) fate {
 		f.answers = some(own, []time.Duration{time.Second, 40 * time.Second}[own.IntN(2)])
 	}
 	f.mute = chance(own, 10) && !first || chance(own, 2)
+	if chance(own, 30) {
+		f.parts = some(own, 30*time.Second)
+	}
 	if chance(r, 10) {
 		f.immortal = []int{1, 2, 3, 1_000_000}[r.IntN(4)]
 	}
