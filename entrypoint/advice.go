@@ -60,7 +60,7 @@ func whenNoProgram(argv []string) string {
 	case isFile && !strings.Contains(name, "/"):
 		return fmt.Sprintf("to run it: stablehand python %s; to serve it with gunicorn: stablehand gunicorn %s:application",
 			Shown(argv), name)
-	case strings.Contains(word, ".") && module.MatchString(word) && path.Ext(word) != ".sh":
+	case strings.Contains(word, ".") && module().MatchString(word) && path.Ext(word) != ".sh":
 		return fmt.Sprintf("to run gunicorn with it: stablehand gunicorn %s, or %s:application", Shown(argv), word)
 	}
 	return "put the directory of that program in PATH, or write its whole path; stablehand help has stablehand's own commands"

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
+	"github.com/stablehand/stablehand/internal/pattern"
 )
 
 // Command is what stablehand runs.
@@ -98,14 +98,14 @@ func argvOf(words []string, app string, env []string) ([]string, error) {
 	return words, nil
 }
 
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+var variable = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // leadingVariable is the first word of a command, if it gives a variable a value.
 func leadingVariable(words []string) (first string, ok bool) {
 	if len(words) > 1 && words[0] == "--" {
 		words = words[1:]
 	}
-	if len(words) == 0 || !variable.MatchString(words[0]) {
+	if len(words) == 0 || !variable().MatchString(words[0]) {
 		return "", false
 	}
 	return words[0], true

@@ -22,6 +22,7 @@ import (
 	"github.com/stablehand/stablehand/entrypoint/sockets"
 	"github.com/stablehand/stablehand/entrypoint/systemd"
 	"github.com/stablehand/stablehand/entrypoint/watch"
+	"github.com/stablehand/stablehand/internal/pattern"
 )
 
 // Prefix begins the name of every variable that is stablehand's.
@@ -56,11 +57,11 @@ type Config struct {
 // App is an application as gunicorn takes it, but never without its callable.
 type App string
 
-var app = regexp.MustCompile(`^[^\s:'"()]+:[^\s:'"()]+(\(.*\))?$`)
+var app = pattern.New(`^[^\s:'"()]+:[^\s:'"()]+(\(.*\))?$`)
 
 // UnmarshalText takes nothing, or module:callable, which may be a call.
 func (a *App) UnmarshalText(text []byte) error {
-	if len(text) > 0 && !app.Match(text) {
+	if len(text) > 0 && !app().Match(text) {
 		return errors.New("no module:callable")
 	}
 	*a = App(text)
@@ -175,15 +176,15 @@ func defaultOf(field reflect.StructField) string {
 }
 
 var (
-	serviceLink = regexp.MustCompile(`(^|_)(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))$`)
-	serviceURL  = regexp.MustCompile(`^(tcp|udp|sctp)://`)
+	serviceLink = pattern.New(`(^|_)(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))$`)
+	serviceURL  = pattern.New(`^(tcp|udp|sctp)://`)
 )
 
 // kubernetesLink says whether a variable is one of those that Kubernetes puts
 // into the environment of every pod for a Service that happens to be named
 // stablehand or stablehand-….
 func kubernetesLink(name, value string) bool {
-	return serviceLink.MatchString(name) || serviceURL.MatchString(value)
+	return serviceLink().MatchString(name) || serviceURL().MatchString(value)
 }
 
 // readField reads one variable into its field. go-envconfig stops at its
@@ -208,9 +209,9 @@ func readField(into reflect.Value, field reflect.StructField, values map[string]
 	}
 	want := wanted(field)
 	switch text := values[key(field)]; {
-	case quoted.MatchString(text):
+	case quoted().MatchString(text):
 		want, err = "it without the quotes", errors.New("quoted")
-	case field.Type == reflect.TypeFor[[]string]() && otherwiseSplit.MatchString(text):
+	case field.Type == reflect.TypeFor[[]string]() && otherwiseSplit().MatchString(text):
 		want, err = "commas between paths", errors.New("not split by commas")
 	}
 	if err != nil {
@@ -223,10 +224,10 @@ func readField(into reflect.Value, field reflect.StructField, values map[string]
 var (
 	// quoted is a value as it would stand in a shell: docker --env-file, say,
 	// takes the quotes for a part of it.
-	quoted = regexp.MustCompile(`^(".*"|'.*')$`)
+	quoted = pattern.New(`^(".*"|'.*')$`)
 
 	// otherwiseSplit is a list that was split as PATH is, or at spaces.
-	otherwiseSplit = regexp.MustCompile(`[^,:;\s][:;\s]+/`)
+	otherwiseSplit = pattern.New(`[^,:;\s][:;\s]+/`)
 )
 
 // least is the smallest duration that a field may have.

@@ -3,7 +3,6 @@ package entrypoint
 import (
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,14 +12,15 @@ import (
 
 	"github.com/stablehand/stablehand/entrypoint/gunicorn"
 	"github.com/stablehand/stablehand/internal/deaf"
+	"github.com/stablehand/stablehand/internal/pattern"
 	"github.com/stablehand/stablehand/reaper"
 )
 
 // module is a name of Python's, also with dots in it.
-var module = regexp.MustCompile(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$`)
+var module = pattern.New(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$`)
 
 // servable is how Django names the module that gunicorn serves, wherever it is.
-var servable = regexp.MustCompile(`\.[aw]sgi$`)
+var servable = pattern.New(`\.[aw]sgi$`)
 
 // isModule says whether the first word is a module that gunicorn can serve, as Django's
 // documentation has it after gunicorn's name, and no program: by its name, or since it
@@ -28,7 +28,7 @@ var servable = regexp.MustCompile(`\.[aw]sgi$`)
 // environment's PYTHONPATH; a program is in its PATH.
 func isModule(words, env []string) bool {
 	word := words[0]
-	if !module.MatchString(word) {
+	if !module().MatchString(word) {
 		return false
 	}
 	chdir := gunicorn.ReadWords(append([]string{"gunicorn"}, words...), GunicornArgs(env)).Chdir
@@ -38,14 +38,14 @@ func isModule(words, env []string) bool {
 		return exists(file+".py") || exists(file+"/__init__.py")
 	}
 	return seen(func() bool {
-		return (servable.MatchString(word) || slices.ContainsFunc(dirs, there)) && !isProgram(word, env)
+		return (servable().MatchString(word) || slices.ContainsFunc(dirs, there)) && !isProgram(word, env)
 	})
 }
 
 // Mistaken returns the name that the first word most likely stands for, and empty
 // where it is like none of them, or is a program or a module in the environment.
 func Mistaken(words, names, env []string) string {
-	if len(words) == 0 || !module.MatchString(words[0]) {
+	if len(words) == 0 || !module().MatchString(words[0]) {
 		return ""
 	}
 	word := words[0]

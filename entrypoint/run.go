@@ -110,11 +110,8 @@ const stopPatience = 2 * time.Second
 
 // orders are the signals by which somebody may order something as soon as we are there.
 // With each that it is told to catch Go's runtime wakes another thread, and waits for it:
-// all of them would take it a millisecond.
-var orders = []os.Signal{
-	unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2,
-	unix.SIGTTIN, unix.SIGTTOU, unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH,
-}
+// all of them would take it a millisecond or two.
+var orders = []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2}
 
 // catchable are the signals that somebody may want to send us, without those
 // that cannot be caught, SIGURG, which is the Go runtime's own, and SIGCHLD.

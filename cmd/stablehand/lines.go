@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stablehand/stablehand/internal/deaf"
+	"github.com/stablehand/stablehand/internal/pattern"
 	"github.com/stablehand/stablehand/internal/proc"
 )
 
@@ -98,13 +98,13 @@ func lastLines(logs []logged, serving []int) (path string, lines []string) {
 
 var (
 	// own begins a line of stablehand's, as each of its formats has it.
-	own = regexp.MustCompile(`^(time=\S+ level=|\{"time":"[^"]*","level":|(\x1b\[\d+m)?\d\d:\d\d:\d\d\.\d{3} )`)
+	own = pattern.New(`^(time=\S+ level=|\{"time":"[^"]*","level":|(\x1b\[\d+m)?\d\d:\d\d:\d\d\.\d{3} )`)
 
 	// stamped begins any line of gunicorn's log, with who wrote it and how grave it is.
-	stamped = regexp.MustCompile(`^\[[^]]+\] \[(\d+)\] \[([A-Z]+)\] ?`)
+	stamped = pattern.New(`^\[[^]]+\] \[(\d+)\] \[([A-Z]+)\] ?`)
 
 	// access is a line of its log of requests, as that is by default.
-	access = regexp.MustCompile(`^\S+ \S+ \S+ \[[^]]+\] "`)
+	access = pattern.New(`^\S+ \S+ \S+ \[[^]]+\] "`)
 )
 
 // invalid begins what gunicorn says of a wrong setting, before it has a log.
@@ -115,11 +115,11 @@ const invalid = "Error: "
 func gunicorns(lines []string, serving []int) []string {
 	theirs := false
 	return slices.DeleteFunc(lines, func(line string) bool {
-		if line == "" || own.MatchString(line) || access.MatchString(line) {
+		if line == "" || own().MatchString(line) || access().MatchString(line) {
 			return true
 		}
 		theirs = theirs && !strings.HasPrefix(line, invalid)
-		if stamp := stamped.FindStringSubmatch(line); stamp != nil {
+		if stamp := stamped().FindStringSubmatch(line); stamp != nil {
 			pid, _ := strconv.Atoi(stamp[1])
 			theirs = !informs(stamp[2]) && slices.Contains(serving, pid)
 		}
@@ -138,7 +138,7 @@ const mostBelow = 3
 func complaints(lines []string) (said []string) {
 	grave, below := false, 0
 	for _, line := range lines {
-		stamp := stamped.FindStringSubmatch(line)
+		stamp := stamped().FindStringSubmatch(line)
 		switch below++; {
 		case strings.HasPrefix(line, invalid):
 			grave, below = true, 0
@@ -166,7 +166,7 @@ func exception(lines []string) []string {
 	within := lines
 	for i, line := range slices.Backward(lines) {
 		if strings.HasSuffix(line, "] [ERROR] Exception in worker process") {
-			end := slices.IndexFunc(lines[i+1:], stamped.MatchString)
+			end := slices.IndexFunc(lines[i+1:], stamped().MatchString)
 			if end < 0 {
 				end = len(lines) - i - 1
 			}
@@ -184,7 +184,7 @@ func exception(lines []string) []string {
 	for ; end < len(lines) && strings.HasPrefix(lines[end], " "); end++ {
 	}
 	end = min(end+1, len(lines))
-	if at > 0 && stamped.MatchString(lines[at-1]) {
+	if at > 0 && stamped().MatchString(lines[at-1]) {
 		at--
 	}
 	return lines[at:end]

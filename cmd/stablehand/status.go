@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/stablehand/stablehand/entrypoint"
 	"github.com/stablehand/stablehand/entrypoint/status"
+	"github.com/stablehand/stablehand/internal/pattern"
 )
 
 var statusCommand = command{
@@ -125,7 +125,7 @@ func watchEnds(next <-chan time.Time, keys <-chan byte, ended <-chan os.Signal) 
 }
 
 // escape is what tells a terminal of a colour, and takes no room.
-var escape = regexp.MustCompile(`\x1b\[\d*m`)
+var escape = pattern.New(`\x1b\[\d*m`)
 
 // fit cuts a text to the size of a terminal, of which it leaves the last line
 // free.
@@ -133,8 +133,8 @@ func fit(text string, columns, rows int) string {
 	lines := strings.SplitAfter(text, "\n")
 	lines = lines[:min(len(lines), max(rows-1, 1))]
 	for i, line := range lines {
-		if runes := []rune(escape.ReplaceAllString(line, "")); len(runes) > columns {
-			colour := escape.FindString(line)
+		if runes := []rune(escape().ReplaceAllString(line, "")); len(runes) > columns {
+			colour := escape().FindString(line)
 			lines[i] = colour + string(runes[:columns-1])
 			if colour != "" {
 				lines[i] += plainAgain

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 
+	"github.com/stablehand/stablehand/internal/pattern"
 	"github.com/stablehand/stablehand/internal/small"
 )
 
@@ -60,7 +60,7 @@ func unreadable(place string, err error) error {
 }
 
 // variableName is one that every shell can use.
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableName = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // maxEntry is MAX_ARG_STRLEN of execve(2): of NAME=value and the NUL at its end.
 // With more no program is started at all (E2BIG).
@@ -69,7 +69,7 @@ var maxEntry = 32 * os.Getpagesize()
 // wrongWith finds what is wrong with a variable, wherever it was read.
 func wrongWith(v Variable) *fault {
 	switch {
-	case !variableName.MatchString(v.Name):
+	case !variableName().MatchString(v.Name):
 		return &noName
 	case strings.HasPrefix(v.Name, prefix):
 		return &reserved

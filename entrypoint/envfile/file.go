@@ -60,7 +60,7 @@ func explain(line []byte, err error) *fault {
 	before, after, _ := bytes.Cut(line, []byte("="))
 	before = bytes.TrimPrefix(bytes.TrimSpace(before), []byte("export "))
 	switch {
-	case !variableName.Match(before):
+	case !variableName().Match(before):
 		return &noName
 	case bytes.ContainsFunc(bytes.TrimSpace(after), func(r rune) bool { return r < ' ' }):
 		return &control

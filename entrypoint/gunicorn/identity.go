@@ -8,12 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/kballard/go-shellquote"
 
+	"github.com/stablehand/stablehand/internal/pattern"
 	"github.com/stablehand/stablehand/internal/proc"
 )
 
@@ -107,24 +107,24 @@ func isProgram(word string) bool {
 }
 
 // unexpanded is what a shell replaces by something else.
-var unexpanded = regexp.MustCompile("[$`*?\\[{~]")
+var unexpanded = pattern.New("[$`*?\\[{~]")
 
 // redirection is one of a shell's, whose file is a word of its own if nothing
 // follows.
-var redirection = regexp.MustCompile(`^\d*(&?>>|&>|>&|>\||<&|<>|<|>)(.*)$`)
+var redirection = pattern.New(`^\d*(&?>>|&>|>&|>\||<&|<>|<|>)(.*)$`)
 
 // expands says whether a shell can have made words of a line: all that it leaves
 // as they are stand there in their order, and nothing else where it leaves all.
 func expands(line, words []string) bool {
 	all := true
 	for i := 0; i < len(line); i++ {
-		if r := redirection.FindStringSubmatch(line[i]); r != nil {
+		if r := redirection().FindStringSubmatch(line[i]); r != nil {
 			if r[2] == "" {
 				i++
 			}
 			continue
 		}
-		if unexpanded.MatchString(line[i]) {
+		if unexpanded().MatchString(line[i]) {
 			all = false
 			continue
 		}

@@ -4,21 +4,21 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stablehand/stablehand/internal/pattern"
 	"github.com/stablehand/stablehand/internal/proc"
 )
 
 // python is an interpreter's name, such as python3.11 or pypy3.
-var python = regexp.MustCompile(`^(python|pypy)[0-9.]*$`)
+var python = pattern.New(`^(python|pypy)[0-9.]*$`)
 
 // program is gunicorn's script, or the file of its module, which a "python -m
 // gunicorn" names when it has reexeced itself.
-var program = regexp.MustCompile(`(^|/)gunicorn(/__main__\.py|/app/wsgiapp\.py)?$`)
+var program = pattern.New(`(^|/)gunicorn(/__main__\.py|/app/wsgiapp\.py)?$`)
 
 // runs says whether a process's own program is gunicorn: not a shell, a
 // wrapper or an environment that is about to run it.
@@ -43,7 +43,7 @@ func readLine(argv []string) (words []string, is, titled bool) {
 	if titled := strings.HasPrefix(argv[0], "gunicorn: "); titled || strings.HasPrefix(path.Base(argv[0]), "gunicorn") {
 		return argv[1:], true, titled
 	}
-	if !python.MatchString(path.Base(argv[0])) {
+	if !python().MatchString(path.Base(argv[0])) {
 		return nil, false, false
 	}
 	if name, at := moduleOf(argv[1:]); name != "" {
@@ -54,7 +54,7 @@ func readLine(argv []string) (words []string, is, titled bool) {
 		case word == "-W", word == "-X":
 			words = words[1:] // and its value
 		case !strings.HasPrefix(word, "-"):
-			return words[1:], program.MatchString(word), false
+			return words[1:], program().MatchString(word), false
 		}
 	}
 	return nil, false, false

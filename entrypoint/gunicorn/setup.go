@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 
+	"github.com/stablehand/stablehand/internal/pattern"
 	"github.com/stablehand/stablehand/internal/proc"
 	"github.com/stablehand/stablehand/internal/small"
 )
@@ -95,14 +95,14 @@ func readConfig(ctx context.Context, file string) string {
 }
 
 // setting is one at the top level of a configuration file.
-var setting = regexp.MustCompile(`(?m)^(\w+)[ \t]*=[ \t]*(.*?)[ \t\r]*(#.*)?$`)
+var setting = pattern.New(`(?m)^(\w+)[ \t]*=[ \t]*(.*?)[ \t\r]*(#.*)?$`)
 
 // turnsOn says whether the last word of a configuration on a setting is True.
 func turnsOn(config, name string) bool { return lastWord(config, name) == "True" }
 
 // lastWord is the last that a configuration says of a setting; empty if nothing.
 func lastWord(config, name string) (value string) {
-	for _, s := range setting.FindAllStringSubmatch(config, -1) {
+	for _, s := range setting().FindAllStringSubmatch(config, -1) {
 		if s[1] == name {
 			value = s[2]
 		}
@@ -111,11 +111,11 @@ func lastWord(config, name string) (value string) {
 }
 
 // text is what Python has between quotes, where nothing in it is more than it seems.
-var text = regexp.MustCompile(`^(?:"([^"\\]*)"|'([^'\\]*)')$`)
+var text = pattern.New(`^(?:"([^"\\]*)"|'([^'\\]*)')$`)
 
 // textOf is the text that a setting is given; empty where that is no plain text.
 func textOf(value string) string {
-	found := text.FindStringSubmatch(value)
+	found := text().FindStringSubmatch(value)
 	if found == nil {
 		return ""
 	}

@@ -189,7 +189,7 @@ func interpreter(ctx context.Context, pid int) string {
 	if path.IsAbs(word) {
 		return word
 	}
-	if !python.MatchString(path.Base(word)) {
+	if !python().MatchString(path.Base(word)) {
 		return "" // setproctitle has written over it
 	}
 	var dirs []string

@@ -2,11 +2,12 @@ package gunicorn
 
 import (
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/kballard/go-shellquote"
+
+	"github.com/stablehand/stablehand/internal/pattern"
 )
 
 // Words is what a command line says of gunicorn.
@@ -58,13 +59,13 @@ func CmdArgs(argv []string, have string) string {
 const wsgiapp = "gunicorn.app.wsgiapp"
 
 // dashM is Python's -m, also bundled with other flags or with its value.
-var dashM = regexp.MustCompile(`^-[bBdEiIOPqsSuvx]*m(.*)$`)
+var dashM = pattern.New(`^-[bBdEiIOPqsSuvx]*m(.*)$`)
 
 // moduleOf is the module that an interpreter with these words after it runs, and
 // which of them ends in its name; empty where it runs none.
 func moduleOf(words []string) (name string, at int) {
 	for i := 0; i < len(words); i++ {
-		switch m := dashM.FindStringSubmatch(words[i]); {
+		switch m := dashM().FindStringSubmatch(words[i]); {
 		case m != nil && m[1] != "":
 			return m[1], i
 		case m != nil && i+1 < len(words):
@@ -82,7 +83,7 @@ func moduleOf(words []string) (name string, at int) {
 // as in python -m gunicorn; 0 where none does.
 func moduleAt(argv []string, names ...string) int {
 	for i, word := range argv {
-		if !python.MatchString(path.Base(word)) {
+		if !python().MatchString(path.Base(word)) {
 			continue
 		}
 		if name, at := moduleOf(argv[i+1:]); slices.Contains(names, name) {
@@ -112,7 +113,7 @@ func Lasting(argv []string) []string {
 }
 
 // inShell finds gunicorn as a command within a line of shell.
-var inShell = regexp.MustCompile(`(^|[\s;&|(/'"])gunicorn(?:\.app\.wsgiapp)?($|[\s;&|)'"])`)
+var inShell = pattern.New(`(^|[\s;&|(/'"])gunicorn(?:\.app\.wsgiapp)?($|[\s;&|)'"])`)
 
 // gunicornWords returns the words that come after gunicorn's name: as a word
 // of its own, as python's -m gunicorn, or within a line of shell.
@@ -122,7 +123,7 @@ func gunicornWords(argv []string) (options []string, named bool) {
 		if isProgram(word) || module > 0 && i == module {
 			return argv[i+1:], true
 		}
-		if strings.ContainsAny(word, " \t\n") && inShell.MatchString(word) {
+		if strings.ContainsAny(word, " \t\n") && inShell().MatchString(word) {
 			return shellWords(word), true
 		}
 	}
@@ -132,7 +133,7 @@ func gunicornWords(argv []string) (options []string, named bool) {
 // shellWords returns the words of gunicorn's command within a line of shell: of the
 // first that serves, which comes after one that only checks.
 func shellWords(line string) (words []string) {
-	for _, found := range inShell.FindAllStringSubmatchIndex(line, -1) {
+	for _, found := range inShell().FindAllStringSubmatchIndex(line, -1) {
 		words = shellWordsOf(line[found[4]:]) // from the end of the name
 		if !slices.Contains(words, "--check-config") && !slices.Contains(words, "--print-config") {
 			break
@@ -161,14 +162,14 @@ func shellWordsOf(rest string) []string {
 
 // daemonFlag is gunicorn's -D, also bundled with other flags; argparse takes
 // any unambiguous beginning of --daemon too.
-var daemonFlag = regexp.MustCompile(`^(-R?D.*|--da(e|em|emo|emon)?)$`)
+var daemonFlag = pattern.New(`^(-R?D.*|--da(e|em|emo|emon)?)$`)
 
 // reloadFlag turns gunicorn's reloader on. No beginning of it is unambiguous, and
 // what goes with it, such as --reload-engine, does nothing by itself.
 const reloadFlag = "--reload"
 
 // preloadFlag is --preload, of which argparse takes any unambiguous beginning.
-var preloadFlag = regexp.MustCompile(`^--pre(l|lo|loa|load)?$`)
+var preloadFlag = pattern.New(`^--pre(l|lo|loa|load)?$`)
 
 func (w *Words) readOptions(words []string) {
 	for i, word := range words {
@@ -182,11 +183,11 @@ func (w *Words) readOptions(words []string) {
 		switch {
 		case word == "--":
 			return // what follows are no options
-		case daemonFlag.MatchString(word):
+		case daemonFlag().MatchString(word):
 			w.Daemon = word
 		case word == reloadFlag:
 			w.Reload = true
-		case preloadFlag.MatchString(word):
+		case preloadFlag().MatchString(word):
 			w.Preload = true
 		case word == "--bind", word == "-b":
 			w.Bind = strings.TrimSpace(word + " " + next())

@@ -123,4 +123,4 @@ func TestAModuleIsRunSoThatItsSuccessorsFindPythonsOwn(t *testing.T) {
 	}
 }
 
-func isPython(word string) bool { return python.MatchString(path.Base(word)) }
+func isPython(word string) bool { return python().MatchString(path.Base(word)) }

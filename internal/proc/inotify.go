@@ -1,12 +1,13 @@
 package proc
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/stablehand/stablehand/internal/pattern"
 )
 
-var inotifyMask = regexp.MustCompile(`(?m)^inotify .*\bmask:([0-9a-f]+) `)
+var inotifyMask = pattern.New(`(?m)^inotify .*\bmask:([0-9a-f]+) `)
 
 // InotifyMasks lists for what events a process watches, each once: the masks of
 // inotify_add_watch(2), as /proc/PID/fdinfo has them.
@@ -27,7 +28,7 @@ func InotifyMasks(pid int) (masks []uint32, err error) {
 			}
 			return masks, err
 		}
-		for _, found := range inotifyMask.FindAllSubmatch(info, -1) {
+		for _, found := range inotifyMask().FindAllSubmatch(info, -1) {
 			mask, err := strconv.ParseUint(string(found[1]), 16, 32)
 			if one := uint32(mask); err == nil && !seen[one] {
 				seen[one] = true
