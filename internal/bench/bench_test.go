@@ -240,7 +240,7 @@ func TestManyHandoffsAreToldAsASum(t *testing.T) {
 	for _, want := range []string{
 		"| sync/BIND | 100 | **2** of 1200: 2 reset | 0 of 800 | 6 | 22 → 24 | 9 → 9 | 17 → 17 | 4000 → 4000 kB |",
 		"| sync/USR2 | 1 | 0 of 0 | 0 of 0 | 0 | 20 → 20 |",
-		"In all, with BIND: failed **2** of 2000: 2 reset, over 100 handoffs. By USR2, without uvicorn's: failed 0 of 5, over 1 handoffs.",
+		"In all, with BIND: failed **2** of 2000: 2 reset, over 100 handoffs. By USR2, without uvicorn's and dirty workers: failed 0 of 5, over 1 handoffs.",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)

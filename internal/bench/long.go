@@ -24,7 +24,7 @@ import (
 // class is a worker class of gunicorn's.
 type class struct {
 	name, words string
-	races       bool // by USR2 it may lose what it has accepted and not read, as uvicorn's do
+	races       bool // by USR2 it may lose what it has accepted and not read, as uvicorn's do, or have no dirty workers yet
 }
 
 // classes are all of them.
@@ -34,7 +34,7 @@ var classes = []class{
 	{"gevent", "--worker-class=gevent app:wsgi", false},
 	{"tornado", "--worker-class=tornado app:wsgi", false},
 	{"asgi", "--worker-class=asgi app:asgi", false},
-	{"dirty", "--dirty-app=dirtied:Version --dirty-workers=2 dirtied:wsgi", false},
+	{"dirty", "--dirty-app=dirtied:Version --dirty-workers=2 dirtied:wsgi", true},
 	{"uvloop", "--worker-class=uvicorn_worker.UvicornWorker app:asgi", true},
 	{"asyncio", "--worker-class=uvicorn_worker.UvicornH11Worker app:asgi", true},
 }
@@ -316,7 +316,7 @@ func longTable(all []stretch) string {
 			of(func(w weight) int { return w.Files }, ""), of(func(w weight) int { return w.Threads }, ""),
 			of(func(w weight) int { return w.Goroutines }, ""), of(func(w weight) int { return int(w.Anonymous) }, " kB"))
 	}
-	fmt.Fprintf(&b, "\nIn all, with BIND: %s. By USR2, without uvicorn's: %s.\n", totalOf(all, byBind, false), totalOf(all, byUSR2, true))
+	fmt.Fprintf(&b, "\nIn all, with BIND: %s. By USR2, without uvicorn's and dirty workers: %s.\n", totalOf(all, byBind, false), totalOf(all, byUSR2, true))
 	fmt.Fprintf(&b, "\nThe goal is %d requests over %d handoffs each, and %d handoffs of the first class in one go, both ways; this is how far it got. The last four columns are of stablehand itself, which is looked at each %d handoffs: the medians of the first %d looks and of the last.\n", manyRequests, manyHandoffs, manyInOneGo, weighEvery, looksToldOf)
 	return b.String()
 }
