@@ -307,7 +307,6 @@ func (a adoption) adopt(p *reaper.Process, info proc.Info) (*Master, error) {
 		m.heir = above.Parent
 	}
 	m.promoted.Store(old != info.Parent)
-	resumeStopped(info)
 	m.meet(false, nil)
 	return m, nil
 }

@@ -2,6 +2,8 @@ package gunicorn
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -22,6 +24,11 @@ const (
 	ownWithin = time.Second
 )
 
+// outliveUs says whether masters live on when we are killed, as they do not where we are
+// PID 1. Then none is halted: as a process group that nobody of its session looks after
+// any more, in which one is stopped, all of them would be sent HUP by the kernel.
+var outliveUs = os.Getpid() != 1
+
 // halting is whether a master is stopped. It goes on with the first signal by which it
 // ends, and is not stopped after that.
 type halting struct {
@@ -34,15 +41,22 @@ type halting struct {
 func (m *Master) Signal(sig unix.Signal) error {
 	m.halting.mu.Lock()
 	defer m.halting.mu.Unlock()
-	err := m.Process.Signal(sig)
-	if sig == unix.SIGTERM || sig == unix.SIGINT || sig == unix.SIGQUIT {
-		if m.halting.goes != nil && !m.halting.told {
+	halted := m.halting.goes != nil && !m.halting.told
+	switch sig {
+	case unix.SIGCONT:
+		if halted {
+			return nil // it would start workers in place of those that finish
+		}
+	case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT:
+		err := m.Process.Signal(sig)
+		if halted {
 			_ = m.Process.Signal(unix.SIGCONT) // as it could be stopped, unless it has ended
 			close(m.halting.goes)
 		}
 		m.halting.told = true
+		return err
 	}
-	return err
+	return m.Process.Signal(sig)
 }
 
 // halt stops the master, unless it was told to end, or has. The channel is closed when it
@@ -58,20 +72,20 @@ func (m *Master) halt() (goes <-chan struct{}, halted bool) {
 }
 
 // Finish has the master and its workers finish what they hold, and end, by TERM. It may
-// be used from any goroutine.
+// be used from any goroutine, once.
 //
 // A master that is sent TERM ends its dirty workers at once, under the requests that its
 // own workers have put to them (Arbiter.stop, 25.3.0 to 27.0.1). So its workers are told
 // first, while it is stopped, since it would start others in their places; it is told
-// when they have gone, or ctx ends, or after finishWithin. It hears of that before it
-// hears of their ends, and so starts none then.
+// when they have ended, or ctx has, or after finishWithin. When it goes on it takes the
+// TERM before it takes their ends, and starts none then.
 func (m *Master) Finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, finishWithin)
 	defer cancel()
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		if m.hasDirty() {
+		if !outliveUs && m.hasDirty() {
 			m.finishWorkers(ctx)
 		}
 	}()
@@ -97,10 +111,10 @@ func (m *Master) finishWorkers(ctx context.Context) {
 	if !halted {
 		return
 	}
-	told := make(map[int]bool)
-	for begun := time.Now(); m.tellWorkers(told, begun) > 0; {
+	p := parting{master: m, begun: time.Now(), told: make(map[int]bool)}
+	for p.goesOn() {
 		select {
-		case <-time.After(seldomer(begun)):
+		case <-time.After(seldomer(p.begun)):
 		case <-goes:
 			return
 		case <-m.Done():
@@ -111,36 +125,58 @@ func (m *Master) finishWorkers(ctx context.Context) {
 	}
 }
 
-// tellWorkers sends TERM to each worker once, and returns how many there are still. As
-// long as the master itself is not seen to be stopped, there may be more.
-func (m *Master) tellWorkers(told map[int]bool, halted time.Time) (left int) {
-	if info, err := proc.Stat(m.PID()); err == nil && info.State != 'T' {
-		return 1
+// parting is how the workers of a halted master come to their end.
+type parting struct {
+	master *Master
+	begun  time.Time
+	halted bool         // the master was seen to be stopped: it forks no more
+	told   map[int]bool // workers that were sent TERM
+}
+
+// goesOn sends TERM to each worker once, and says whether one is left. A worker counts
+// until it has ended: another TERM, which its master is about to send, would end it while
+// Python sees to what is left of it. Where somebody else has the master go on there is
+// nothing to be waited for.
+func (p *parting) goesOn() bool {
+	info, err := proc.Stat(p.master.PID())
+	if stopped := err == nil && info.State == 'T'; !stopped {
+		return err == nil && !p.halted
 	}
-	children, _ := proc.Children(m.PID()) // none of one that has ended
+	p.halted = true
+	left := false
+	children, _ := proc.Children(p.master.PID()) // none of one that has ended
 	for _, pid := range children {
 		info, err := proc.Stat(pid)
-		if err != nil || !info.Alive() || !m.serves(pid) {
-			continue
-		}
-		own := !handles(pid, unix.SIGUSR2)
-		if own || time.Since(halted) < ownWithin {
-			left++
-		}
-		if own && !told[pid] {
-			told[pid] = true
+		switch {
+		case err != nil || !info.Alive():
+		case p.told[pid]:
+			left = true
+		case !p.master.serves(pid):
+		case p.master.hasOwn(pid) || !handles(pid, unix.SIGUSR2) && time.Since(p.begun) >= ownWithin:
+			p.told[pid], left = true, true
 			_ = proc.Kill([]proc.Info{info}, unix.SIGTERM)
+		case time.Since(p.begun) < ownWithin:
+			left = true
 		}
 	}
 	return left
 }
 
 // serves says whether a child of the master is a worker that is not about to end, and not
-// the dirty arbiter. Nobody is who cannot be looked at.
+// the dirty arbiter. One whose files are kept from us is taken for one.
 func (m *Master) serves(child int) bool {
 	beats, err := heartbeats(child)
 	is, err2 := m.isWorker(child)
-	return err == nil && err2 == nil && is && len(beats) > 0 && m.kindOf(child) != arbiter
+	holds := err == nil && len(beats) > 0 || errors.Is(err, fs.ErrPermission)
+	return holds && err2 == nil && is && m.kindOf(child) != arbiter
+}
+
+// hasOwn says whether a child of the master has been seen with handlers of its own long
+// enough not to be the dirty arbiter, see sureIn.
+func (m *Master) hasOwn(child int) bool {
+	m.dirty.mu.Lock()
+	defer m.dirty.mu.Unlock()
+	return m.dirty.kinds[child].kind == something
 }
 
 // resumeAbove has those go on, too, that stopped with a master that was halted: su and sudo do,
@@ -162,12 +198,4 @@ func (m *Master) resumeAbove() {
 		pid = info.Parent
 	}
 	_ = proc.Kill(all, unix.SIGCONT) // to who has not stopped it does nothing
-}
-
-// resumeStopped has a process go on that an earlier stablehand has halted, and could not
-// have go on any more.
-func resumeStopped(info proc.Info) {
-	if info.State == 'T' {
-		_ = proc.Kill([]proc.Info{info}, unix.SIGCONT)
-	}
 }

@@ -2,6 +2,7 @@ package gunicorn
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 // the path tells, and returns gunicorn's words for it.
 func askingApp(t *testing.T, workers int) []string {
 	t.Helper()
+	asInit(t)
 	words := dirtyApp(t, "0", "")
 	dir := os.Getenv("TMPDIR")
 	for name, text := range map[string]string{
@@ -45,6 +47,13 @@ def app(environ, start_response):
 		}
 	}
 	return append(words[1:], "--workers="+strconv.Itoa(workers))
+}
+
+// asInit has masters be taken to end with us, as they do where we are PID 1.
+func asInit(t *testing.T) {
+	t.Helper()
+	outliveUs = false
+	t.Cleanup(func() { outliveUs = true })
 }
 
 // ask has as many clients ask as there are workers, and returns when the dirty workers
@@ -132,6 +141,81 @@ func TestAMasterThatIsHaltedHearsASignalByWhichItEnds(t *testing.T) {
 				t.Errorf("it has ended %v after %s", took, unix.SignalName(sig))
 			}
 		})
+	}
+}
+
+// Somebody may have us go on after a stop.
+func TestAMasterThatIsHaltedDoesNotGoOnForSIGCONT(t *testing.T) {
+	m, socket := serve(t, "27.0.1", askingApp(t, 1)...)
+	answers := ask(t, socket, "/3", 1)
+	finished := make(chan error, 1)
+	go func() { finished <- m.Finish(limited(t)) }()
+	awaitState(t, m.PID(), 'T')
+	if err := m.Signal(unix.SIGCONT); err != nil {
+		t.Error(err)
+	}
+	if got := answers()[0]; got != "200 OK rested" {
+		t.Errorf("a client got %q", got)
+	}
+	<-finished
+	<-m.Done()
+}
+
+// Where somebody else has it go on, it starts others, which are not waited for.
+func TestAMasterThatSomebodyElseHasGoOnIsTold(t *testing.T) {
+	m, socket := serve(t, "27.0.1", append(askingApp(t, 1), "--graceful-timeout=1")...)
+	ask(t, socket, "/50", 1)
+	begun, finished := time.Now(), make(chan error, 1)
+	go func() { finished <- m.Finish(limited(t)) }()
+	awaitState(t, m.PID(), 'T')
+	time.Sleep(5 * lookEvery) // until it was seen
+	unix.Kill(m.PID(), unix.SIGCONT)
+	<-finished
+	<-m.Done()
+	if took := time.Since(begun); took > finishWithin/2 {
+		t.Errorf("it has ended after %v", took)
+	}
+}
+
+// Python sees to what is left of a worker when that has closed its files, and takes no
+// TERM then.
+func TestAWorkerThatFinishesComesToItsOwnEnd(t *testing.T) {
+	words := askingApp(t, 2)
+	dir := os.Getenv("TMPDIR")
+	const slowEnd = `
+import os, time
+class Last:
+    def __del__(self, open=open, sleep=time.sleep, pid=os.getpid):
+        sleep(0.3)
+        open("` + "%s" + `/ended-%%d" %% pid(), "w").close()
+`
+	app := filepath.Join(dir, "app.py")
+	text, err := os.ReadFile(app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(app, fmt.Appendf(text, slowEnd+"last = Last()\n", dir), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := serve(t, "27.0.1", words...)
+	if err := m.Finish(limited(t)); err != nil {
+		t.Error(err)
+	}
+	<-m.Done()
+	if ended, _ := filepath.Glob(dir + "/ended-*"); len(ended) != 2 {
+		t.Errorf("%d of 2 workers came to their own end", len(ended))
+	}
+}
+
+// What is rolled back ends by itself, too: it has hooks, and files to remove.
+func TestAGenerationThatIsGivenUpHasTimeForItsOwnEnd(t *testing.T) {
+	m, socket := serve(t, "27.0.1", append(askingApp(t, 1), "--graceful-timeout=1")...)
+	ask(t, socket, "/50", 1)
+	if err := m.End(limited(t), 12*time.Second); err != nil {
+		t.Error(err)
+	}
+	if code := m.Status().ExitCode(); code != 0 {
+		t.Errorf("it has ended with %v", m.Status())
 	}
 }
 

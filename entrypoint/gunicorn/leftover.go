@@ -129,7 +129,6 @@ func (l *Leftover) findMaster(r *reaper.Reaper, own Identity, list []proc.Info) 
 		if err != nil || !isMaster(info) || p.Signal(0) != nil {
 			continue
 		}
-		resumeStopped(info)
 		l.Master = &Master{Process: p, reaper: r, own: &own, heir: info.Parent, started: info.Started, mark: l.mark}
 		return // with no sockets: who has opened them may have them, too, and is below the same init
 	}

@@ -293,10 +293,11 @@ func unreadable(err error, p *reaper.Process) bool {
 // it leaves behind when it is killed, is removed. Without an error Done is closed.
 func (m *Master) End(ctx context.Context, grace time.Duration) error {
 	if grace > 0 {
-		graceful, cancel := context.WithTimeout(ctx, grace)
+		part, cancel := context.WithTimeout(ctx, grace/2) // the rest is its own
 		defer cancel()
-		if m.Finish(graceful) == nil {
-			proc.Gone(graceful, m.Processes, grace)
+		begun := time.Now()
+		if m.Finish(part) == nil {
+			proc.Gone(ctx, m.Processes, grace-time.Since(begun))
 		}
 	}
 	if err := proc.End(ctx, m.Processes); err != nil {
