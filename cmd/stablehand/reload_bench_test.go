@@ -43,6 +43,9 @@ func startReloaded(b *testing.B, bin, loadSeconds string, words []string, vars .
 	if err := provideApp(filepath.Join(r.dir, "app.py")); err != nil {
 		b.Fatal(err)
 	}
+	if err := provide(filepath.Join(r.dir, "dirtied.py"), "../../internal/bench/site/dirtied.py"); err != nil {
+		b.Fatal(err)
+	}
 	r.write(b)
 	logFile, err := os.Create(r.log)
 	if err != nil {

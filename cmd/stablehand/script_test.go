@@ -327,15 +327,18 @@ func copyExample(dir, example string) error {
 }
 
 // provideApp puts the application in its place, unless the script has its own.
-func provideApp(path string) error {
+func provideApp(path string) error { return provide(path, "testdata/app.py") }
+
+// provide puts a file in its place, unless one is there.
+func provide(path, from string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	app, err := os.ReadFile("testdata/app.py")
+	text, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, app, 0o644)
+	return os.WriteFile(path, text, 0o644)
 }
 
 var takenPorts sync.Map
