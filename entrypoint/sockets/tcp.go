@@ -49,7 +49,11 @@ func (t tcp) left(inode uint64) (socket, error) { return socket{fd: notOurs, ino
 // join has a socket listen beside the only one there is, which new connections go to.
 func (t tcp) join(present socket) (socket, error) {
 	group := []socket{present}
-	if err := errors.Join(t.steer(group, 0), strangers(t.address, group)); err != nil {
+	err := t.steer(group, 0)
+	if strange := strangers(t.address, group); strange != nil {
+		err = strange // be it that the kernel gives one that listens no more no filter, either
+	}
+	if err != nil {
 		return socket{}, err
 	}
 	s, err := t.bindShared()
