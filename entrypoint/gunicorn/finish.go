@@ -188,14 +188,13 @@ func (m *Master) resumeAbove() {
 	if !halted {
 		return
 	}
-	var all []proc.Info
-	for pid := m.PID(); pid != os.Getpid(); {
-		info, err := proc.Stat(pid)
-		if err != nil || pid == 1 {
-			return
-		}
-		all = append(all, info)
-		pid = info.Parent
+	var above []proc.Info
+	info, err := proc.Stat(m.PID())
+	for err == nil && info.Parent != os.Getpid() {
+		info, err = proc.Stat(info.Parent)
+		above = append(above, info)
 	}
-	_ = proc.Kill(all, unix.SIGCONT) // to who has not stopped it does nothing
+	if err == nil {
+		_ = proc.Kill(above, unix.SIGCONT) // to who has not stopped it does nothing
+	}
 }
