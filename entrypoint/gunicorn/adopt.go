@@ -67,9 +67,13 @@ type adoption struct {
 // Of any other process that the pidfile names the error is a *ForeignError.
 //
 // A pidfile that is stale is removed where gunicorn would not take it for that.
+//
+// A process may end at any moment of the look at it, and then nothing is wrong: another
+// look finds what is there without it.
 func Adopt(r *reaper.Reaper, pidfile string, own Identity, kept Kept) (*Adopted, error) {
+	const looks = 100 // /proc mounted with hidepid=2 says of what lives, too, that it is gone
 	a := adoption{r, pidfile, own, kept}
-	for {
+	for left := looks; ; left-- {
 		old, err := readPid(pidfile)
 		if err != nil {
 			return nil, err
@@ -81,6 +85,9 @@ func Adopt(r *reaper.Reaper, pidfile string, own Identity, kept Kept) (*Adopted,
 				return nil, unread
 			}
 			continue // it has gone on meanwhile
+		}
+		if errors.Is(err, os.ErrProcessDone) && left > 0 {
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -206,6 +213,9 @@ func (a adoption) take(pid int) (*Master, error) {
 	}
 	if p.Signal(0) != nil { // it has gone, and all that was said may be another's
 		return nil, nil
+	}
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil, err // of one above it
 	}
 	if err != nil {
 		return nil, a.foreign(pid, err)
