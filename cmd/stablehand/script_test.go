@@ -341,17 +341,21 @@ func provide(path, from string) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
-var takenPorts sync.Map
+// claims keeps what freePort has bound.
+var claims sync.Map
 
-// freePort returns a port that nobody listens on and no other script was
-// given. It is below the range from which the kernel takes the ports of
-// outgoing connections, which a load would use up.
+// freePort returns a port that nobody listens on and no other script was given, of tests
+// that run beside these neither: the name of a socket is taken for it, until we end. It is
+// below the range from which the kernel takes the ports of outgoing connections, which a
+// load would use up.
 func freePort() (int, error) {
 	for range 1000 {
 		port := 20000 + rand.IntN(10000)
-		if _, taken := takenPorts.LoadOrStore(port, true); taken {
+		claim, err := net.Listen("unix", fmt.Sprintf("@stablehand-test-port-%d", port))
+		if err != nil {
 			continue
 		}
+		claims.Store(port, claim)
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			return port, listener.Close()
