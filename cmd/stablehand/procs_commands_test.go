@@ -13,7 +13,7 @@ import (
 
 // zombieGrace is how long a process may be a zombie: the time between a death
 // and the wait that follows it, on a busy machine.
-const zombieGrace = 2 * time.Second
+const zombieGrace = 20 * time.Second
 
 // cmdProcs lists the processes of a namespace, without stablehand itself.
 // Where stablehand opens the sockets a handoff is over while the old generation drains:

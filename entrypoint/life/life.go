@@ -306,8 +306,8 @@ func (l *Life) servingEnded() {
 	switch {
 	case l.stopping:
 	case l.successor != nil, l.startsAfresh():
-		l.log.Warn("the serving master has ended: its successor inherits as soon as it is ready", attrs...)
 		l.bequeath()
+		l.log.Warn("the serving master has ended: its successor inherits as soon as it is ready", attrs...)
 	case l.now == nil:
 		text := "gunicorn's master has ended: nothing serves"
 		if toldBySomebody(l.serving.Ended()) {
