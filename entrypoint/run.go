@@ -106,7 +106,7 @@ func unlessStopped(signals <-chan os.Signal, log *slog.Logger, prepare func(stop
 
 // stopPatience is how long what is prepared may take to come to its end once we
 // have been told to stop: a start, say, that is all but there.
-const stopPatience = 2 * time.Second
+const stopPatience = 5 * time.Second
 
 // orders are the signals by which somebody may order something as soon as we are there.
 // With each that it is told to catch Go's runtime wakes another thread, and waits for it:

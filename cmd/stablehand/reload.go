@@ -129,7 +129,7 @@ func lookBefore(ctx context.Context, client *control.Client) (b before) {
 
 // logsLimit is how long a look at gunicorn's lines may take: a stablehand, or a file
 // system, that does not answer has nobody wait for what is only good to have.
-const logsLimit = time.Second
+const logsLimit = 3 * time.Second
 
 // lastLines are those of gunicorn's that have come since, as [lastLines] has them.
 func (b before) lastLines(ctx context.Context, client *control.Client) (path string, lines []string) {

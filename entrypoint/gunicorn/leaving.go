@@ -19,20 +19,24 @@ func (m *Master) listens() bool {
 // either sleeps between two looks at its workers, which finish, where one that has no
 // sockets for other reasons (reuse_port) mostly waits for signals; or it has none any
 // more, and is at its own end. It takes some looks, and says no where none may be had.
+// While the master runs, or waits for a processor, a look tells nothing.
 func (m *Master) Leaving() bool {
-	const looks = 10
+	const enough, limit = 10, 3 * time.Second
 	if m.listens() {
 		return false
 	}
-	asleep, spent := 0, 0
-	for range looks {
+	looks, asleep, spent := 0, 0, 0
+	for begun := time.Now(); looks < enough && time.Since(begun) < limit; time.Sleep(lookEvery) {
+		info, err := proc.Stat(m.PID())
+		if m.Spent() || m.Dead() {
+			spent++
+		} else if err == nil && info.State == 'R' {
+			continue
+		}
+		looks++
 		if where, err := proc.WaitsIn(m.PID()); err == nil && strings.Contains(where, "nanosleep") {
 			asleep++
 		}
-		if m.Spent() || m.Dead() {
-			spent++
-		}
-		time.Sleep(lookEvery)
 	}
 	return asleep > looks/2 || spent > looks/2
 }
