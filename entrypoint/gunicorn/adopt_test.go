@@ -13,8 +13,8 @@ import (
 	"github.com/stablehand/stablehand/internal/proc"
 )
 
-// A master that has been told to go may do so while it is looked at. Neither is that an
-// error, which would keep the site down, nor is what has gone adopted.
+// A master that has been told to go may do so while it is looked at. That is no error, which
+// would keep the site down.
 func TestWhatEndsWhileItIsLookedAtIsNoError(t *testing.T) {
 	r := newReaper(t)
 	program, err := os.Executable()
