@@ -68,8 +68,8 @@ type adoption struct {
 //
 // A pidfile that is stale is removed where gunicorn would not take it for that.
 //
-// A process may end at any moment of the look at it, and then nothing is wrong: another
-// look finds what is there without it.
+// A process, or the old master above it, may end at any moment of the look at it, and then
+// nothing is wrong: another look finds what is there without it.
 func Adopt(r *reaper.Reaper, pidfile string, own Identity, kept Kept) (*Adopted, error) {
 	const looks = 100 // /proc mounted with hidepid=2 says of what lives, too, that it is gone
 	a := adoption{r, pidfile, own, kept}
@@ -205,17 +205,11 @@ func (a adoption) take(pid int) (*Master, error) {
 		return nil, err
 	}
 	info, err := proc.Stat(pid)
-	if err == nil && !info.Alive() {
-		return nil, nil
-	}
 	if err == nil {
 		err = a.examine(info)
 	}
-	if p.Signal(0) != nil { // it has gone, and all that was said may be another's
+	if p.Signal(0) != nil || !lives(pid) { // all that was said may be another's, or a zombie's, which shows no words
 		return nil, nil
-	}
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil, err // of one above it
 	}
 	if err != nil {
 		return nil, a.foreign(pid, err)

@@ -27,10 +27,9 @@ func (m *Master) Leaving() bool {
 	}
 	looks, asleep, spent := 0, 0, 0
 	for begun := time.Now(); looks < enough && time.Since(begun) < limit; time.Sleep(lookEvery) {
-		info, err := proc.Stat(m.PID())
 		if m.Spent() || m.Dead() {
 			spent++
-		} else if err == nil && info.State == 'R' {
+		} else if !m.waits() {
 			continue
 		}
 		looks++
